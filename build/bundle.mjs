@@ -1,0 +1,28 @@
+// Bundles each daemon and command into one ESM file under dist/. Packages that hold a native addon stay outside.
+
+import { rm } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { entryPoints, stampSources } from './sources.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+await rm(`${root}/dist`, { recursive: true, force: true });
+await build({
+  absWorkingDir: root,
+  entryPoints,
+  outdir: 'dist',
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  splitting: true,
+  chunkNames: 'chunks/[name]-[hash]',
+  external: ['better-sqlite3'],
+  // CommonJS packages inside the bundle ask for `require`.
+  banner: {
+    js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
+  },
+  logLevel: 'warning',
+});
+await stampSources(root);
