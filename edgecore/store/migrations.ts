@@ -47,4 +47,15 @@ export const migrations: readonly string[] = [
   CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, bytes INTEGER NOT NULL, envelope TEXT NOT NULL);
   CREATE TABLE session (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   `,
+  // uid: the Device object a row stands for. declared_type: the type that the DeviceModel gives a property of the
+  // spec. applied_desired: the desired value of the spec that was last taken over as expected.
+  `
+  ALTER TABLE device ADD COLUMN uid TEXT;
+  ALTER TABLE device_twin ADD COLUMN declared_type TEXT;
+  ALTER TABLE device_twin ADD COLUMN applied_desired TEXT;
+  DELETE FROM device_twin WHERE id NOT IN (SELECT max(id) FROM device_twin GROUP BY deviceid, name);
+  DELETE FROM device_attr WHERE id NOT IN (SELECT max(id) FROM device_attr GROUP BY deviceid, name);
+  CREATE UNIQUE INDEX device_twin_key ON device_twin (deviceid, name);
+  CREATE UNIQUE INDEX device_attr_key ON device_attr (deviceid, name);
+  `,
 ];
