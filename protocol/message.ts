@@ -12,7 +12,8 @@ export const envelopeSchema = z.looseObject({
   header: z.looseObject({
     msg_id: z.string(),
     parent_msg_id: z.string().optional(),
-    timestamp: z.number(),
+    /** Go leaves a zero out. */
+    timestamp: z.number().default(0),
     resourceversion: z.string().optional(),
   }),
   route: z.looseObject({

@@ -48,3 +48,43 @@ export function splitNode(text: string): { readonly node: string; readonly path:
   }
   return { node: match[1], path: match[2] };
 }
+
+/** A device at the edge and on the wire: `<namespace>/<name>` is its id everywhere. */
+export interface DeviceRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export function formatDeviceId(device: DeviceRef): string {
+  return `${device.namespace}/${device.name}`;
+}
+
+/** @throws ProtocolError `malformed-path` unless it is `<namespace>/<name>`. */
+export function parseDeviceId(text: string): DeviceRef {
+  const [namespace, name, ...rest] = text.split('/');
+  if (!namespace || !name || rest.length > 0) {
+    throw new ProtocolError(`not a device id: "${text.slice(0, 200)}"`, {
+      code: 'malformed-path',
+      path: text,
+    });
+  }
+  return { namespace, name };
+}
+
+/** What an edge reports of a device: `device/<namespace>/<name>/<report>` (wire 4.2). */
+export type DeviceReport = 'twin/edge_updated' | 'state/update';
+
+export function formatDevicePath(device: DeviceRef, report: DeviceReport): string {
+  return `device/${formatDeviceId(device)}/${report}`;
+}
+
+/** Undefined when the text has not the form of a device report. */
+export function parseDevicePath(
+  text: string,
+): { readonly device: DeviceRef; readonly report: DeviceReport } | undefined {
+  const [head, namespace, name, ...rest] = text.split('/');
+  const report = rest.join('/');
+  if (head !== 'device' || !namespace || !name) return undefined;
+  if (report !== 'twin/edge_updated' && report !== 'state/update') return undefined;
+  return { device: { namespace, name }, report };
+}

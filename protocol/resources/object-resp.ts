@@ -16,13 +16,21 @@ export const statusSchema = z.looseObject({
   code: z.number().optional(),
 });
 
+/** Both keys are always there: that is what tells it from a bare object. */
 export const objectRespSchema = z.looseObject({
-  Object: kubeObjectSchema.nullish(),
-  Err: z.looseObject({ ErrStatus: statusSchema.optional() }).nullish(),
+  Object: kubeObjectSchema.nullable(),
+  Err: z.looseObject({ ErrStatus: statusSchema.optional() }).nullable(),
+});
+
+/** How a KubeEdge cloud answers a query that failed: a bare `{"ErrStatus":…}`, or even `{}`. */
+export const queryFailureSchema = z.looseObject({
+  ErrStatus: statusSchema.optional(),
+  metadata: z.undefined().optional(),
 });
 
 export type Status = z.infer<typeof statusSchema>;
 export type ObjectResp = z.infer<typeof objectRespSchema>;
+export type QueryFailure = z.infer<typeof queryFailureSchema>;
 
 export function objectOf(object: KubeObject): ObjectResp {
   return { Object: object, Err: null };

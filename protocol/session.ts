@@ -1,0 +1,48 @@
+/**
+ * What only our own two ends say to each other. It is agreed by a header at the upgrade and its echo in the
+ * answer; a KubeEdge peer never sees any of it.
+ */
+
+import { z } from 'zod';
+
+/** Upgrade header, `1`, sent by the edge and echoed by CloudHub. */
+export const sessionHeader = 'Hawser-Session';
+export const sessionVersion = '1';
+
+/** Who the machine is: hash of machine id and data directory; at `/node/{name}` and `/edge.crt`. */
+export const machineHeader = 'Hawser-Machine';
+
+/** Headers of a KubeEdge edge's upgrade (wire 1.1). Without `ConnectionUse: msg` a KubeEdge cloud never reads. */
+export const upgradeHeader = {
+  nodeId: 'node_id',
+  projectId: 'project_id',
+  connectionUse: 'ConnectionUse',
+} as const;
+export const connectionUse = 'msg';
+
+/** Resource of the message by which an edge says, at connect, what it holds. */
+export const heldResource = 'session/held';
+
+export const heldObjectSchema = z.looseObject({
+  /** `<namespace>/<type>/<name>` */
+  path: z.string(),
+  uid: z.string(),
+  resourceVersion: z.string(),
+});
+
+/** `epoch` is the uid of the namespace kube-system of the API that the objects came from; null when none is known. */
+export const heldSchema = z.looseObject({
+  epoch: z.string().nullable(),
+  objects: z.array(heldObjectSchema),
+});
+
+export const heldAnswerSchema = z.looseObject({ epoch: z.string() });
+
+export type HeldObject = z.infer<typeof heldObjectSchema>;
+export type Held = z.infer<typeof heldSchema>;
+export type HeldAnswer = z.infer<typeof heldAnswerSchema>;
+
+/** Whether the peer's headers (lower-case names) agree to our session. */
+export function agreesToSession(headers: Readonly<Record<string, string>>): boolean {
+  return headers[sessionHeader.toLowerCase()] === sessionVersion;
+}
