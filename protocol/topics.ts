@@ -1,19 +1,26 @@
 /**
- * MQTT topics of the edge, built and read by position. KubeEdge finds the parts by searching for the device's
- * name in the topic, and so fails for names like `device` or `events`; that is not repeated here.
+ * The MQTT topics of an edge: which are the edge's own business, which go up, and what each names. Topics are
+ * read by position, so that a namespace called `device` or `events` is a namespace like any other.
  */
 
-import type { DeviceRef } from './resource-path.ts';
+/** Mappers speak here; `<ns>/<name>` follows. */
+export const devicePrefix = '$hw/events/device';
+/** `<node>` follows. */
+export const nodePrefix = '$hw/events/node';
 
-const deviceRoot = '$hw/events/device';
-const nodeRoot = '$hw/events/node';
+/** What the edge listens to from its start; rules add to it. */
+export const fixedSubscriptions: readonly string[] = [
+  '$hw/events/upload/#',
+  `${devicePrefix}/+/+/state/update`,
+  `${devicePrefix}/+/+/twin/+`,
+  `${nodePrefix}/+/membership/get`,
+  'SYS/dis/upload_records',
+  '+/user/#',
+];
 
-/** What clients ask of a device. */
-export const deviceRequests = ['state/update', 'twin/get', 'twin/update', 'twin/cloud_updated'] as const;
-export type DeviceRequest = (typeof deviceRequests)[number];
+export type DeviceRequest = 'state/update' | 'twin/get' | 'twin/update' | 'twin/cloud_updated';
 
-/** What the edge says about a device. */
-export type DeviceNews =
+export type DeviceAnswer =
   | 'state/update/result'
   | 'twin/get/result'
   | 'twin/update/result'
@@ -21,62 +28,68 @@ export type DeviceNews =
   | 'twin/update/delta'
   | 'updated';
 
-export type NodeNews = 'membership/get/result' | 'membership/updated';
+export type NodeAnswer = 'membership/get/result' | 'membership/updated';
 
-/** A topic that a client published to. `upload` topics go to the cloud as they are. */
-export type Topic =
-  | { readonly kind: 'device'; readonly device: DeviceRef; readonly request: DeviceRequest }
-  | { readonly kind: 'membership'; readonly node: string }
-  | { readonly kind: 'upload' }
-  | { readonly kind: 'other' };
+export type LocalTopic =
+  | { readonly kind: DeviceRequest; readonly device: string }
+  | { readonly kind: 'membership/get'; readonly node: string };
 
-/** Where a failed `twin/update` is answered when the body was unreadable: KubeEdge leaves the device empty there. */
-export const anonymousUpdateResult = `${deviceRoot}//twin/update/result`;
+const deviceRequests: ReadonlySet<string> = new Set<DeviceRequest>([
+  'state/update',
+  'twin/get',
+  'twin/update',
+  'twin/cloud_updated',
+]);
 
-/** What the edge subscribes to at start, in KubeEdge's order. */
-export const fixedSubscriptions = [
-  '$hw/events/upload/#',
-  `${deviceRoot}/+/+/state/update`,
-  `${deviceRoot}/+/+/twin/+`,
-  `${nodeRoot}/+/membership/get`,
-  'SYS/dis/upload_records',
-  '+/user/#',
-] as const;
-
-export function deviceTopic(device: DeviceRef, what: DeviceRequest | DeviceNews): string {
-  return `${deviceRoot}/${device.namespace}/${device.name}/${what}`;
+function isDeviceRequest(text: string): text is DeviceRequest {
+  return deviceRequests.has(text);
 }
 
-export function nodeTopic(node: string, what: NodeNews | 'membership/get'): string {
-  return `${nodeRoot}/${node}/${what}`;
+/** True for topics that DeviceTwin answers; all others are uploaded. */
+export function isLocalTopic(topic: string): boolean {
+  return topic.startsWith(`${devicePrefix}/`) || topic.startsWith(`${nodePrefix}/`);
 }
 
-export function parseTopic(topic: string): Topic {
-  const segments = topic.split('/');
-  const [first, second, third] = segments;
-  if (first === '$hw' && second === 'events') {
-    if (third === 'device') return parseDeviceTopic(segments);
-    if (third === 'node') return parseNodeTopic(segments);
-    return third === 'upload' ? { kind: 'upload' } : { kind: 'other' };
+/** What a client asks for, or undefined when the topic is none that a client may ask on. */
+export function parseLocalTopic(topic: string): LocalTopic | undefined {
+  const [hw, events, what, first, second, ...rest] = topic.split('/');
+  if (hw !== '$hw' || events !== 'events' || !first || !second) return undefined;
+  if (what === 'device') {
+    const kind = rest.join('/');
+    return isDeviceRequest(kind) ? { kind, device: `${first}/${second}` } : undefined;
   }
-  if (topic === 'SYS/dis/upload_records') return { kind: 'upload' };
-  return first !== '' && second === 'user' ? { kind: 'upload' } : { kind: 'other' };
+  if (what === 'node' && second === 'membership' && rest.join('/') === 'get') {
+    return { kind: 'membership/get', node: first };
+  }
+  return undefined;
 }
 
-function parseDeviceTopic(segments: readonly string[]): Topic {
-  const [, , , namespace, name, ...rest] = segments;
-  const text = rest.join('/');
-  const request = deviceRequests.find((known) => known === text);
-  if (!namespace || !name || request === undefined) return { kind: 'other' };
-  return { kind: 'device', device: { namespace, name }, request };
+export function deviceTopic(device: string, answer: DeviceAnswer | DeviceRequest): string {
+  return `${devicePrefix}/${device}/${answer}`;
 }
 
-function parseNodeTopic(segments: readonly string[]): Topic {
-  const [, , , node, ...rest] = segments;
-  return node && rest.join('/') === 'membership/get' ? { kind: 'membership', node } : { kind: 'other' };
+export function nodeTopic(node: string, answer: NodeAnswer | 'membership/get'): string {
+  return `${nodePrefix}/${node}/${answer}`;
 }
 
-/** Whether a topic may be published to: not empty, no wildcard, no NUL, within MQTT's 65,535 bytes. */
-export function isPublishTopic(topic: string): boolean {
-  return topic !== '' && !/[#+\0]/.test(topic) && Buffer.byteLength(topic) <= 65_535;
+/** Whether a subscription takes a topic (MQTT 3.1.1, 4.7: a wildcard does not match a leading `$`). */
+export function topicMatches(filter: string, topic: string): boolean {
+  if (topic.startsWith('$') && (filter.startsWith('+') || filter.startsWith('#'))) return false;
+  const wanted = filter.split('/');
+  const levels = topic.split('/');
+  for (const [at, level] of wanted.entries()) {
+    if (level === '#') return at === wanted.length - 1;
+    if (at >= levels.length || (level !== '+' && level !== levels[at])) return false;
+  }
+  return wanted.length === levels.length;
+}
+
+/** Whether a text may be a subscription: `+` stands alone in its level, `#` alone in the last. */
+export function isTopicFilter(text: string): boolean {
+  if (text === '' || text.includes('\0')) return false;
+  const levels = text.split('/');
+  return levels.every((level, at) => {
+    if (level === '#') return at === levels.length - 1;
+    return level === '+' || !/[+#]/.test(level);
+  });
 }
