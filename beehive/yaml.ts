@@ -1,0 +1,19 @@
+/** YAML as text and as values, for manifests and for config files that we write. */
+
+import { parseAllDocuments, stringify } from 'yaml';
+
+/** Each document that is not empty. @throws YAMLParseError of the first that is not YAML. */
+export function parseYamlDocuments(text: string): unknown[] {
+  const documents = parseAllDocuments(text);
+  if (!Array.isArray(documents)) return [];
+  return documents.flatMap((document) => {
+    const [error] = document.errors;
+    if (error !== undefined) throw error;
+    const value: unknown = document.toJS({ maxAliasCount: 100 });
+    return value === null || value === undefined ? [] : [value];
+  });
+}
+
+export function formatYaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0 });
+}

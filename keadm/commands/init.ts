@@ -1,0 +1,260 @@
+/**
+ * `keadm init`: a cloud on this machine. By default with the embedded API; with a kubeconfig on a cluster that
+ * is there already. May be repeated: what is there is kept (CA, keys, data), daemons are started anew.
+ */
+
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { packageVersion } from '#beehive/package-root.ts';
+import { formatYaml } from '#beehive/yaml.ts';
+import { createKubeApi } from '#cloudcore/kube/client.ts';
+import { isAlreadyExists, isNotFound, isUnreachable, type KubeApi } from '#cloudcore/kube/kube-api.ts';
+import { systemNamespace } from '#protocol/names.ts';
+import { cloudRoles } from '../cloud-roles.ts';
+import { daemonArgv, type Host, hostAddress } from '../host.ts';
+import { Journal } from '../journal.ts';
+import { readClusterAddress, writeTokenKubeconfig } from '../kubeconfig.ts';
+import { type CloudLayout, cloudLayout } from '../layout.ts';
+import { applyManifest, readPackageManifests } from '../manifests.ts';
+import { isPortFree, requirePort } from '../ports.ts';
+import type { Service } from '../service/service.ts';
+import { applySet, type ConfigTree } from '../set-flag.ts';
+import { waitFor } from '../wait.ts';
+import { readToken } from './gettoken.ts';
+import { z } from 'zod';
+
+export interface InitOptions {
+  readonly dataDir?: string | undefined;
+  /** A cluster to use instead of the embedded API. */
+  readonly kubeConfig?: string | undefined;
+  readonly advertiseAddress?: readonly string[] | undefined;
+  /** Port of the embedded API. */
+  readonly apiPort?: number | undefined;
+  readonly set?: readonly string[] | undefined;
+}
+
+export interface Cloud {
+  /** Kubeconfig of an administrator. */
+  readonly kubeConfig: string;
+  /** `host:port` that `keadm join --cloudcore-ipport` takes. */
+  readonly cloudcoreIpPort: string;
+  readonly bootstrapPort: number;
+}
+
+const defaultApiPort = 6443;
+const readyTimeoutMs = 60_000;
+
+/** The parts of cloudcore.yaml that init itself needs to know. */
+const hubSchema = z.looseObject({
+  modules: z.looseObject({
+    cloudHub: z.looseObject({
+      websocket: z.looseObject({ port: z.number() }),
+      https: z.looseObject({ port: z.number() }),
+    }),
+  }),
+});
+
+export async function init(options: InitOptions, host: Host): Promise<Cloud> {
+  const layout = cloudLayout(options.dataDir);
+  const addresses = options.advertiseAddress?.length ? options.advertiseAddress : [hostAddress()];
+  const config = hubSchema.parse(cloudcoreConfig(layout, addresses, options.set ?? []));
+  const hub = config.modules.cloudHub;
+  const journal = await Journal.open(layout.journalFile, 'cloud', packageVersion());
+  const services = cloudServices(layout, addresses, options.apiPort ?? defaultApiPort);
+
+  await stopOld(services, host);
+  await requirePort(hub.websocket.port, '0.0.0.0', 'CloudHub', '--set modules.cloudHub.websocket.port=PORT');
+  await requirePort(hub.https.port, '0.0.0.0', 'CloudHub bootstrap', '--set modules.cloudHub.https.port=PORT');
+  for (const dir of [layout.caDir, layout.certDir, layout.libDir, layout.logDir, dirname(layout.configFile)]) {
+    await mkdir(dir, { recursive: true, mode: 0o755 });
+    await journal.addPath(dir);
+  }
+  const kubeConfig =
+    options.kubeConfig ?? (await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host));
+  const api = createKubeApi(kubeConfig);
+  await host.steps.step('Kubernetes API', async (waiting) => {
+    await waitForApi(api, host, waiting);
+    return `${(await readClusterAddress(kubeConfig)).server}, ${await api.serverVersion()}`;
+  });
+  await prepareCluster(api, host);
+  if (options.kubeConfig !== undefined) await writeServiceAccountConfig(api, options.kubeConfig, layout, host);
+  await writeFile(layout.configFile, formatYaml(config), { mode: 0o600 });
+  await journal.addPath(layout.configFile);
+  await journal.setFacts({ kubeConfig, api: options.kubeConfig === undefined ? 'embedded' : 'cluster' });
+
+  await host.steps.step('cloudcore', async (waiting) => {
+    await journal.addService(services.cloudcore.name);
+    await host.services.start(services.cloudcore);
+    await waitForCloudcore(api, layout, [hub.websocket.port, hub.https.port], host, waiting);
+    return `CloudHub on ports ${hub.websocket.port} and ${hub.https.port}`;
+  });
+  return { kubeConfig, cloudcoreIpPort: `${addresses[0]}:${hub.websocket.port}`, bootstrapPort: hub.https.port };
+}
+
+export function cloudServices(layout: CloudLayout, addresses: readonly string[], apiPort: number) {
+  const advertised = [...new Set([...addresses, '127.0.0.1'])].join(',');
+  const common = { stateDir: layout.libDir };
+  return {
+    apiserver: {
+      ...common,
+      name: 'apiserver',
+      description: 'Hawser embedded Kubernetes API',
+      argv: daemonArgv(
+        'apiserver',
+        ...['--data-dir', layout.apiserverDir],
+        ...['--secure-port', String(apiPort)],
+        ...['--advertise-address', advertised],
+      ),
+      logFile: `${layout.logDir}/apiserver.log`,
+    },
+    cloudcore: {
+      ...common,
+      name: 'cloudcore',
+      description: 'Hawser cloudcore',
+      argv: daemonArgv('cloudcore', '--config', layout.configFile),
+      logFile: `${layout.logDir}/cloudcore.log`,
+    },
+  } satisfies Record<string, Service>;
+}
+
+function cloudcoreConfig(layout: CloudLayout, addresses: readonly string[], set: readonly string[]): ConfigTree {
+  const base: ConfigTree = {
+    apiVersion: 'cloudcore.config.kubeedge.io/v1alpha1',
+    kind: 'CloudCore',
+    kubeAPIConfig: { kubeConfig: layout.cloudcoreConf },
+    modules: {
+      cloudHub: {
+        advertiseAddress: [...new Set([...addresses, '127.0.0.1'])],
+        tlsCAFile: `${layout.caDir}/rootCA.crt`,
+        tlsCAKeyFile: `${layout.caDir}/rootCA.key`,
+        tlsCertFile: `${layout.certDir}/server.crt`,
+        tlsPrivateKeyFile: `${layout.certDir}/server.key`,
+        websocket: { enable: true, address: '0.0.0.0', port: 10000 },
+        https: { enable: true, port: 10002 },
+      },
+    },
+  };
+  return applySet(base, set);
+}
+
+async function stopOld(services: ReturnType<typeof cloudServices>, host: Host): Promise<void> {
+  for (const service of [services.cloudcore, services.apiserver]) {
+    if (await host.services.isRunning(service.name, service.stateDir)) {
+      await host.services.remove(service.name, service.stateDir);
+    }
+  }
+}
+
+/** Starts the embedded API. @returns the administrator's kubeconfig */
+async function startEmbeddedApi(
+  layout: CloudLayout,
+  service: Service,
+  port: number,
+  journal: Journal,
+  host: Host,
+): Promise<string> {
+  await requirePort(port, '127.0.0.1', 'embedded Kubernetes API', '--api-port PORT');
+  await journal.addPath(layout.apiserverDir);
+  await journal.addService(service.name);
+  await host.services.start(service);
+  await waitFor(
+    'embedded Kubernetes API',
+    { clock: host.clock, timeoutMs: readyTimeoutMs, next: `see ${service.logFile}` },
+    async () => {
+      try {
+        await copyFile(`${layout.apiserverDir}/admin.conf`, layout.adminConf);
+        await copyFile(`${layout.apiserverDir}/cloudcore.conf`, layout.cloudcoreConf);
+        return 'ready';
+      } catch (error) {
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { waitingFor: 'it has not written its keys' };
+        throw error;
+      }
+    },
+  );
+  await journal.addPath(layout.adminConf);
+  await journal.addPath(layout.cloudcoreConf);
+  return layout.adminConf;
+}
+
+async function waitForApi(api: KubeApi, host: Host, waiting: (reason: string) => void): Promise<void> {
+  await waitFor(
+    'Kubernetes API',
+    { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next: 'is the API server running, and is the kubeconfig the right one?' },
+    async () => {
+      try {
+        await api.serverVersion();
+        return 'ready';
+      } catch (error) {
+        if (isUnreachable(error)) return { waitingFor: `it does not answer (${error instanceof Error ? error.message : ''})` };
+        throw error;
+      }
+    },
+  );
+}
+
+async function prepareCluster(api: KubeApi, host: Host): Promise<void> {
+  await host.steps.step('custom resources', async () => {
+    const manifests = await readPackageManifests('crds');
+    for (const manifest of manifests) await applyManifest(api, manifest);
+    return manifests.map((manifest) => manifest.object.metadata.name.split('.')[0]).join(', ');
+  });
+  await host.steps.step(`namespace ${systemNamespace} and roles`, async () => {
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } };
+    try {
+      await api.create({ apiVersion: 'v1', plural: 'namespaces' }, namespace);
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+    }
+    for (const manifest of cloudRoles()) await applyManifest(api, manifest);
+    return undefined;
+  });
+}
+
+/** A service account, not the administrator, is who cloudcore is on a cluster of its own. */
+async function writeServiceAccountConfig(api: KubeApi, kubeConfig: string, layout: CloudLayout, host: Host): Promise<void> {
+  const name = 'cloudcore-token';
+  const secrets = { apiVersion: 'v1', plural: 'secrets', namespace: systemNamespace };
+  const secret = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name, namespace: systemNamespace, annotations: { 'kubernetes.io/service-account.name': 'cloudcore' } },
+    type: 'kubernetes.io/service-account-token',
+  };
+  try {
+    await api.create(secrets, secret);
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+  }
+  const address = await readClusterAddress(kubeConfig);
+  await host.steps.step("cloudcore's own credentials", async (waiting) => {
+    const next = 'is kube-controller-manager running? It fills in service account tokens';
+    await waitFor('service account token', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
+      const data = z.looseObject({ data: z.record(z.string(), z.string()).optional() }).parse(await api.get({ ...secrets, name })).data;
+      if (data?.token === undefined) return { waitingFor: `secret ${systemNamespace}/${name} has no token yet` };
+      await writeTokenKubeconfig(layout.cloudcoreConf, address, 'cloudcore', Buffer.from(data.token, 'base64').toString());
+      return 'ready';
+    });
+    return layout.cloudcoreConf;
+  });
+}
+
+async function waitForCloudcore(
+  api: KubeApi,
+  layout: CloudLayout,
+  ports: readonly number[],
+  host: Host,
+  waiting: (reason: string) => void,
+): Promise<void> {
+  const next = `see ${layout.logDir}/cloudcore.log`;
+  await waitFor('cloudcore', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
+    if (!(await host.services.isRunning('cloudcore', layout.libDir))) return { waitingFor: 'it is not running' };
+    for (const port of ports) if (await isPortFree(port, '0.0.0.0')) return { waitingFor: `it does not listen on port ${port}` };
+    try {
+      await readToken(api);
+      return 'ready';
+    } catch (error) {
+      if (isNotFound(error)) return { waitingFor: 'it has made no join token yet' };
+      throw error;
+    }
+  });
+}
