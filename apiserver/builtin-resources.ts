@@ -15,6 +15,7 @@ interface Row {
   readonly cluster?: true;
   readonly all?: true;
   readonly sub?: readonly SubresourceName[];
+  /** Empty: nothing is kept, a create is answered. */
   readonly storage?: string;
   readonly verbs?: readonly Verb[];
 }
@@ -97,6 +98,24 @@ const groups: readonly (readonly [group: string, version: string, rows: readonly
       { kind: 'CSINode', cluster: true },
       { kind: 'StorageClass', plural: 'storageclasses', short: ['sc'], cluster: true },
       { kind: 'VolumeAttachment', cluster: true, sub: ['status'] },
+    ],
+  ],
+  [
+    'authentication.k8s.io',
+    'v1',
+    [
+      { kind: 'SelfSubjectReview', cluster: true, storage: '', verbs: ['create'] },
+      { kind: 'TokenReview', cluster: true, storage: '', verbs: ['create'] },
+    ],
+  ],
+  [
+    'authorization.k8s.io',
+    'v1',
+    [
+      { kind: 'LocalSubjectAccessReview', storage: '', verbs: ['create'] },
+      { kind: 'SelfSubjectAccessReview', cluster: true, storage: '', verbs: ['create'] },
+      { kind: 'SelfSubjectRulesReview', cluster: true, storage: '', verbs: ['create'] },
+      { kind: 'SubjectAccessReview', cluster: true, storage: '', verbs: ['create'] },
     ],
   ],
   [

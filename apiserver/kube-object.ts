@@ -78,3 +78,36 @@ export function listAt(value: unknown, ...path: readonly string[]): readonly Jso
   const found = valueAt(value, ...path);
   return Array.isArray(found) ? found : [];
 }
+
+export function cloneJson<T extends JsonValue | undefined>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  // The copy has the shape of what was copied, which the compiler cannot follow through entries.
+  if (Array.isArray(value)) return value.map((item) => cloneJson(item)) as T;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, cloneJson(item)])) as T;
+}
+
+/** Stored objects are shared by all who read them; one that is changed in place is a bug and shall throw. */
+export function freezeJson<T extends JsonValue | undefined>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const item of Object.values(value)) freezeJson(item);
+  return Object.freeze(value);
+}
+
+/** The object at a field, put there first if there is none. For drafts only. */
+export function objectIn(parent: JsonObject, name: string): JsonObject {
+  const found = fieldOf(parent, name);
+  if (isJsonObject(found)) return found;
+  const made: JsonObject = {};
+  parent[name] = made;
+  return made;
+}
+
+/** The items of a list that are objects; a list of a draft, so that they may be filled in. */
+export function objectsAt(value: unknown, ...path: readonly string[]): readonly JsonObject[] {
+  return listAt(value, ...path).filter(isJsonObject);
+}
+
+/** Puts the value where there is nothing (or null). For drafts only. */
+export function setDefault(target: JsonObject, name: string, value: JsonValue): void {
+  if (fieldOf(target, name) === undefined || target[name] === null) target[name] = value;
+}

@@ -55,7 +55,7 @@ export interface ResourceDefinition {
   /** Structural OpenAPI v3 schema of the object, where one is known (`spec.versions[].schema.openAPIV3Schema`). */
   readonly schema?: JsonObject;
   readonly printerColumns?: readonly PrinterColumn[];
-  /** Where the objects are kept: `<group>/<plural>`, shared by all versions (events of two groups are one storage). */
+  /** Where the objects are kept: `<group>/<plural>`, shared by all versions (events of two groups are one storage). Empty: reviews, which are not kept. */
   readonly storage: string;
   /** Made by a CustomResourceDefinition. */
   readonly custom: boolean;

@@ -12,7 +12,7 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '#beehive/clock.ts';
 import { HawserError } from '#protocol/errors.ts';
-import type { KubeObject } from '../kube-object.ts';
+import { freezeJson, type KubeObject } from '../kube-object.ts';
 import { limits } from '../limits.ts';
 import { openDatabase } from './database.ts';
 
@@ -87,6 +87,8 @@ export class LogStore {
   #revision: number;
   #committed: number;
   #compacted: number;
+  /** Changes up to here are only in the file. */
+  #loadedAt = 0;
   #closed = false;
 
   constructor(file: string, clock: Clock) {
@@ -177,7 +179,7 @@ export class LogStore {
     build: (revision: number) => KubeObject,
   ): { entry: Entry; durable: Promise<void> } {
     const revision = this.#revision + 1;
-    const object = build(revision);
+    const object = freezeJson(build(revision));
     const entry: Entry = {
       storage,
       namespace,
@@ -199,7 +201,7 @@ export class LogStore {
     const last = this.get(storage, namespace, name);
     if (last === undefined) return this.#settled;
     const revision = this.#revision + 1;
-    return this.#append({ ...last, revision, object: build(last.object, revision) }, true);
+    return this.#append({ ...last, revision, object: freezeJson(build(last.object, revision)) }, true);
   }
 
   /** Up to `limit` changes after a revision, oldest first. @throws CompactedError */
@@ -209,6 +211,7 @@ export class LogStore {
       const from = firstAfter(recent.changes, revision);
       return recent.changes.slice(from, from + limit);
     }
+    if (recent === undefined && revision >= this.#loadedAt) return [];
     this.#checkHistory(revision);
     const rows = this.#database
       .prepare<unknown[], LogRow>(
@@ -231,7 +234,9 @@ export class LogStore {
   compact(): number {
     this.#commit();
     const oldest = this.#clock.now() - limits.historyMs;
-    const byAge = this.#number('SELECT max(revision) AS n FROM log WHERE at_ms < ?', oldest) ?? 0;
+    const byAge =
+      this.#number('SELECT revision AS n FROM log WHERE at_ms < ? ORDER BY revision DESC LIMIT 1', oldest) ??
+      0;
     const byRows =
       this.#number(
         'SELECT revision AS n FROM log WHERE revision NOT IN (SELECT revision FROM head) ORDER BY revision DESC LIMIT 1 OFFSET ?',
@@ -385,8 +390,6 @@ export class LogStore {
     return fresh;
   }
 
-  #loadedAt = 0;
-
   #load(): void {
     const rows = this.#database
       .prepare<[], LogRow>('SELECT log.* FROM head JOIN log ON log.revision = head.revision')
@@ -426,7 +429,14 @@ export class LogStore {
 function toEntry(row: LogRow): Entry {
   const { storage, namespace, name, uid, revision } = row;
   // The log holds only what `put` serialised.
-  return { storage, namespace, name, uid, revision, object: JSON.parse(row.object) as KubeObject };
+  return {
+    storage,
+    namespace,
+    name,
+    uid,
+    revision,
+    object: freezeJson(JSON.parse(row.object) as KubeObject),
+  };
 }
 
 /** Index of the first change after a revision (they are in order). */
