@@ -64,6 +64,29 @@ describe('NodeQueue', () => {
     expect(send(queue, 0)).toBe(successor);
   });
 
+  it('keeps the first of two deletes: the object between them was never sent', () => {
+    const queue = new NodeQueue(options);
+    const held = remove('default/pod/a', 'held');
+    for (const envelope of [held, upsert('default/pod/a'), remove('default/pod/a', 'between')])
+      queue.offer(envelope);
+    expect(send(queue, 0)).toBe(held);
+    queue.settle(held.header.msg_id);
+    expect(queue.size).toBe(0);
+  });
+
+  it('comes back to an unacknowledged delete before anything later', () => {
+    const queue = new NodeQueue({ ...options, sendsMax: 1 });
+    const held = remove('default/pod/a', 'held');
+    queue.offer(held);
+    send(queue, 0);
+    const successor = upsert('default/pod/a');
+    for (const envelope of [remove('default/pod/a', 'between'), successor]) queue.offer(envelope);
+    expect(send(queue, 5_000)).toBeUndefined();
+    expect(send(queue, 10_000)).toBe(held);
+    queue.settle(held.header.msg_id);
+    expect(send(queue, 10_000)).toBe(successor);
+  });
+
   it('drops an upsert that a delete overtakes', () => {
     const queue = new NodeQueue(options);
     queue.offer(upsert('default/pod/a'));

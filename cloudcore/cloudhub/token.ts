@@ -1,0 +1,121 @@
+/**
+ * Join tokens: KubeEdge's four parts, `<sha256 of the CA, hex>.<jwt>` (wire 2.2), signed with a key of their own
+ * that can do nothing else and is created or adopted like the CA. The edge checks the first part against the CA
+ * it is shown and sends the rest, so what is verified here is the JWT alone.
+ */
+
+import { randomBytes, randomUUID } from 'node:crypto';
+import { errors, jwtVerify, SignJWT } from 'jose';
+import type { Clock } from '#beehive/clock.ts';
+import { UnrecoverableError } from '#beehive/errors.ts';
+import { HawserError } from '#protocol/errors.ts';
+import type { KubeApi } from '../kube/kube-api.ts';
+import { SystemSecrets } from './system-secrets.ts';
+
+export class TokenError extends HawserError<
+  { code: 'token-malformed' } | { code: 'token-expired'; expiredAgoMs: number } | { code: 'token-signature' }
+> {}
+
+export interface TokenOptions {
+  readonly refreshIntervalMs: number;
+}
+
+const keySecret = { name: 'hawser-token-key', key: 'key' };
+const tokenSecret = { name: 'tokensecret', key: 'tokendata' };
+const keyBytes = 32;
+const algorithm = 'HS256';
+const tokenCharsMax = 2048;
+
+export class TokenIssuer {
+  readonly #key: Uint8Array;
+  readonly #clock: Clock;
+
+  constructor(key: Uint8Array, clock: Clock) {
+    this.#key = key;
+    this.#clock = clock;
+  }
+
+  async issue(caHash: string, lifeMs: number): Promise<string> {
+    const nowSeconds = Math.floor(this.#clock.now() / 1000);
+    const jwt = await new SignJWT()
+      .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
+      .setIssuedAt(nowSeconds)
+      .setExpirationTime(nowSeconds + Math.floor(lifeMs / 1000))
+      .setJti(randomUUID())
+      .sign(this.#key);
+    return `${caHash}.${jwt}`;
+  }
+
+  /** @throws TokenError that says what is wrong with the bearer token and what to do. */
+  async verify(jwt: string): Promise<void> {
+    if (jwt.length > tokenCharsMax || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(jwt)) throw malformed();
+    try {
+      await jwtVerify(jwt, this.#key, {
+        algorithms: [algorithm],
+        requiredClaims: ['exp'],
+        currentDate: new Date(this.#clock.now()),
+      });
+    } catch (error) {
+      throw this.#refusal(error);
+    }
+  }
+
+  #refusal(error: unknown): TokenError {
+    if (error instanceof errors.JWTExpired) {
+      const expiredAgoMs = Math.max(0, this.#clock.now() - Number(error.payload.exp) * 1000);
+      return new TokenError(
+        `token expired ${duration(expiredAgoMs)} ago; make a new one on the cloud with \`keadm gettoken\``,
+        { code: 'token-expired', expiredAgoMs },
+      );
+    }
+    if (error instanceof errors.JWSSignatureVerificationFailed) {
+      return new TokenError(
+        'token is not signed by this cloud; get one from this very cloud with `keadm gettoken`',
+        { code: 'token-signature' },
+      );
+    }
+    return malformed(error);
+  }
+}
+
+/** The issuer with the cluster's signing key, made here if nobody made it yet. @throws KubeError */
+export async function openTokenIssuer(components: { api: KubeApi; clock: Clock }): Promise<TokenIssuer> {
+  const secrets = new SystemSecrets(components.api);
+  const { name, key: field } = keySecret;
+  const stored =
+    (await secrets.read(name)) ?? (await secrets.createOrAdopt(name, { [field]: randomBytes(keyBytes) }));
+  const key = stored[field];
+  if (key === undefined || key.length < keyBytes) {
+    throw new UnrecoverableError(
+      `secret kubeedge/${name} holds no signing key of ${keyBytes} bytes in "${field}"; delete it to have a new one made (tokens given out before then stop working)`,
+    );
+  }
+  return new TokenIssuer(key, components.clock);
+}
+
+/** A fresh token into the secret that `keadm gettoken` prints; valid for two refreshes. @throws KubeError */
+export async function publishToken(
+  issuer: TokenIssuer,
+  caHash: string,
+  api: KubeApi,
+  { refreshIntervalMs }: TokenOptions,
+): Promise<void> {
+  const token = await issuer.issue(caHash, 2 * refreshIntervalMs);
+  await new SystemSecrets(api).put(tokenSecret.name, { [tokenSecret.key]: Buffer.from(token, 'ascii') });
+}
+
+function malformed(cause?: unknown): TokenError {
+  return new TokenError(
+    'token is malformed; pass it whole, as `keadm gettoken` prints it',
+    { code: 'token-malformed' },
+    { cause },
+  );
+}
+
+function duration(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return 'less than a minute';
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
+}
