@@ -1,0 +1,61 @@
+/**
+ * What the edge says of itself at each connect to a cloud of ours, and what it learns there: the objects it
+ * holds go up, the epoch of the cloud's API comes back. Another epoch than the stored one means another
+ * cluster, or one restored from a backup: nothing is thrown away for it, an operator decides.
+ */
+
+import { z } from 'zod';
+import { Backoff } from '#beehive/backoff.ts';
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import type { Random } from '#beehive/random.ts';
+import { newEnvelope } from '#protocol/message.ts';
+import { group, operation, source } from '#protocol/names.ts';
+import type { MetaStore } from '../store/meta-store.ts';
+import type { SessionStore } from '../store/session-store.ts';
+import type { CloudCalls } from './cloud-calls.ts';
+
+export interface HeldSetComponents {
+  readonly meta: MetaStore;
+  readonly session: SessionStore;
+  readonly cloud: CloudCalls;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export const heldResource = 'session/held';
+
+const answerSchema = z.looseObject({ epoch: z.string().min(1) });
+const retry = { firstMs: 1_000, maxMs: 30_000, jitter: 0.5 };
+
+/** Tells until the cloud has taken it, or the signal of this connection is aborted. @throws CancelledError */
+export async function tellHeldSet(components: HeldSetComponents, signal: AbortSignal): Promise<void> {
+  const { meta, session, cloud, clock, random, log } = components;
+  const backoff = new Backoff(retry, random);
+  while (!signal.aborted) {
+    const content = { epoch: session.epoch() ?? null, objects: meta.read((rows) => rows.held()) };
+    const route = { source: source.metaManager, group: group.session, operation: operation.update };
+    const said = await cloud.ask(newEnvelope({ ...route, resource: heldResource }, content));
+    if (signal.aborted) return;
+    const answer = 'answer' in said ? answerSchema.safeParse(said.answer.content).data : undefined;
+    if (answer !== undefined) {
+      log.info({ objects: content.objects.length }, 'told the cloud what is held here');
+      return settleEpoch(answer.epoch, components);
+    }
+    const reason = 'failure' in said ? said.failure : 'its answer names no epoch';
+    log.warn({ reason }, 'the cloud did not take what is held here');
+    await clock.sleep(backoff.nextMs(), signal);
+  }
+}
+
+async function settleEpoch(epoch: string, { session, log }: HeldSetComponents): Promise<void> {
+  const own = session.epoch();
+  if (own === undefined) await session.adoptEpoch(epoch);
+  else if (own !== epoch) {
+    log.error(
+      { own, cloud: epoch },
+      'this cloud has another API than the one whose objects are stored here: nothing is deleted for it. If the move is meant, run `keadm reset edge` and join again; if not, check which cloud this edge dials',
+    );
+  }
+}
