@@ -1,0 +1,313 @@
+/**
+ * DeviceTwin: what devices are and should be, at the edge. Decides (twin, device-state, membership, device-spec),
+ * stores, and only then answers over MQTT and reports to the cloud.
+ *
+ * An event is decided at once, on memory, and its rows join the next group commit; answers go out as commits
+ * end, so a device's events are stored and answered in order though many wait for the disk at the same time.
+ * Therefore every envelope is its own key on the bus: nothing may be awaited before the decision.
+ */
+
+import { randomUUID } from 'node:crypto';
+import type { Bus, InboxOptions } from '#beehive/bus.ts';
+import type { Clock } from '#beehive/clock.ts';
+import { BusError } from '#beehive/errors.ts';
+import type { Log } from '#beehive/log.ts';
+import type { Metrics } from '#beehive/metrics.ts';
+import type { Module } from '#beehive/module.ts';
+import type { Random } from '#beehive/random.ts';
+import { CancelledError, describeError, ProtocolError } from '#protocol/errors.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { group, operation, source } from '#protocol/names.ts';
+import type { LocalTopic } from '#protocol/topics.ts';
+import type { Store } from '../store/database.ts';
+import { updateState } from './device-state.ts';
+import { Devices } from './devices.ts';
+import { addMember, listMembers, removeMember } from './membership.ts';
+import { openMessage, type TwinMessage } from './message.ts';
+import type { Moment, Outcome, Reply } from './outcome.ts';
+import { Specs } from './specs.ts';
+import { TwinSync } from './sync.ts';
+import { getTwin, updateTwin } from './twin.ts';
+
+export interface DeviceTwinOptions {
+  readonly nodeName: string;
+}
+
+export interface DeviceTwinComponents {
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export const deviceTwinInbox: InboxOptions = {
+  capacity: 2_048,
+  lanesMax: 256,
+  keyOf: (envelope) => envelope.header.msg_id,
+};
+
+/** A KubeEdge cloud never answers this; ours does. */
+const membershipTimeoutMs = 30_000;
+
+export function createDeviceTwin(options: DeviceTwinOptions, components: DeviceTwinComponents): Module {
+  const log = components.log.child({ module: source.twin });
+  const messages = components.metrics.counter(
+    'hawser_twin_messages_total',
+    'Messages of clients, MetaManager and cloud, by what became of them',
+    ['outcome'],
+  );
+  const unpublished = components.metrics.counter(
+    'hawser_twin_unpublished_total',
+    'Answers and news that EventBus had no room for',
+  );
+  const link: Link = { connected: false };
+  return {
+    name: source.twin,
+    async run(signal, ready) {
+      const counters: Counters = {
+        message: (outcome) => messages.inc({ outcome }),
+        unpublished: () => unpublished.inc(),
+      };
+      const work = new Work(options, { ...components, log }, counters, link, signal);
+      work.start();
+      ready();
+      await components.bus.serve(source.twin, (envelope) => work.handle(envelope), signal);
+      await work.stop();
+    },
+  };
+}
+
+interface Counters {
+  readonly message: (outcome: 'changed' | 'answered' | 'ignored' | 'malformed' | 'not-stored') => void;
+  readonly unpublished: () => void;
+}
+
+/** Whether the cloud is there: said once per change, and so kept over a restart of the module. */
+interface Link {
+  connected: boolean;
+}
+
+/** One run of the module. */
+class Work {
+  readonly #node: string;
+  readonly #components: DeviceTwinComponents;
+  readonly #counters: Counters;
+  readonly #link: Link;
+  readonly #signal: AbortSignal;
+  readonly #devices: Devices;
+  readonly #sync: TwinSync;
+  readonly #specs: Specs;
+  readonly #beside = new Set<Promise<void>>();
+
+  constructor(
+    options: DeviceTwinOptions,
+    components: DeviceTwinComponents,
+    counters: Counters,
+    link: Link,
+    signal: AbortSignal,
+  ) {
+    this.#node = options.nodeName;
+    this.#components = components;
+    this.#counters = counters;
+    this.#link = link;
+    this.#signal = signal;
+    this.#devices = new Devices(components.store, components.log);
+    this.#sync = new TwinSync({
+      ...components,
+      deviceOf: (id) => this.#devices.get(id),
+      moment: () => this.#moment(),
+    });
+    this.#specs = new Specs(components.bus, options.nodeName);
+    this.#sync.mark(this.#devices.storedMarks);
+  }
+
+  start(): void {
+    if (this.#link.connected) this.#sync.connected();
+    this.#run(this.#loadSpecs());
+  }
+
+  async stop(): Promise<void> {
+    await this.#sync.stop();
+    await Promise.all(this.#beside);
+  }
+
+  async handle(envelope: Envelope): Promise<void> {
+    let message: TwinMessage;
+    try {
+      message = openMessage(envelope);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#counters.message('malformed');
+      this.#components.log.warn({ msgId: envelope.header.msg_id, reason: error.message }, 'message refused');
+      return;
+    }
+    switch (message.kind) {
+      case 'client':
+        return this.#client(message.topic, message.payload);
+      case 'connection':
+        this.#connection(message.connected);
+        return;
+      case 'membership':
+        return this.#membership(message);
+      case 'device': {
+        const known = this.#devices.get(message.id);
+        return this.#settle(message.id, this.#specs.put(known, message.id, message.object, this.#moment()));
+      }
+      case 'device-gone':
+        return this.#deviceGone(message.id, message.uid);
+      case 'model': {
+        const outcomes = this.#specs.putModel(
+          message.key,
+          message.model,
+          (id) => this.#devices.get(id),
+          this.#moment(),
+        );
+        await Promise.all(outcomes.map(({ id, outcome }) => this.#settle(id, outcome)));
+        return;
+      }
+      case 'other':
+        this.#counters.message('ignored');
+        this.#components.log.debug({ reason: message.reason }, 'message ignored');
+    }
+  }
+
+  #client(topic: LocalTopic, payload: string): Promise<void> {
+    const moment = this.#moment();
+    if (topic.kind === 'membership/get') {
+      const devices = this.#devices.all();
+      return this.#settle('', listMembers(devices, payload, this.#node, moment));
+    }
+    const id = topic.device;
+    const device = this.#devices.get(id);
+    if (topic.kind === 'twin/get') return this.#settle(id, getTwin(device, id, payload, moment));
+    if (topic.kind === 'state/update') return this.#settle(id, updateState(device, id, payload, moment));
+    return this.#settle(id, updateTwin(device, id, payload, moment));
+  }
+
+  async #membership({ membership }: TwinMessage & { kind: 'membership' }): Promise<void> {
+    const added = (membership.added_devices ?? []).map((member) =>
+      this.#settle(member.id, addMember(this.#devices.get(member.id), member, this.#node, this.#moment())),
+    );
+    const removed = (membership.removed_devices ?? []).map(({ id }) => this.#remove(id));
+    await Promise.all([...added, ...removed]);
+  }
+
+  /** A deletion of the device before one of the same name says nothing of the new one. */
+  #deviceGone(id: string, uid: string | undefined): Promise<void> {
+    const known = this.#devices.get(id);
+    if (uid !== undefined && known?.uid !== undefined && known.uid !== uid) return Promise.resolve();
+    this.#specs.forget(id);
+    return this.#remove(id);
+  }
+
+  #remove(id: string): Promise<void> {
+    return this.#settle(id, removeMember(this.#devices.get(id), id, this.#node, this.#moment()));
+  }
+
+  #connection(connected: boolean): void {
+    this.#link.connected = connected;
+    if (connected) {
+      this.#sync.connected();
+      this.#run(this.#askMembership());
+    } else {
+      this.#sync.disconnected();
+    }
+  }
+
+  /** Stores the change, if there is one, then says what is to be said. */
+  async #settle(id: string, { change, replies, refused, notes }: Outcome): Promise<void> {
+    for (const note of notes) this.#components.log.info({ reason: note }, 'not taken');
+    if (change === undefined) {
+      // An answer may show what is decided and not yet stored: it goes out when that is.
+      await this.#devices.stored(id);
+      this.#counters.message(replies.length > 0 ? 'answered' : 'ignored');
+      return this.#publish(replies);
+    }
+    const saved = await this.#devices.save(change);
+    if (saved === undefined) {
+      this.#counters.message('not-stored');
+      return this.#publish(refused);
+    }
+    this.#counters.message('changed');
+    if (change.device === undefined) this.#sync.forget(id);
+    this.#publish(replies);
+    this.#sync.mark(saved);
+  }
+
+  #publish(replies: readonly Reply[]): void {
+    const { bus, clock } = this.#components;
+    for (const { topic, body } of replies) {
+      const envelope = newEnvelope(
+        { source: source.twin, group: group.bus, operation: operation.publish, resource: topic },
+        JSON.stringify(body),
+        { timestampMs: clock.now() },
+      );
+      try {
+        if (bus.send('eventbus', envelope) === 'full') this.#counters.unpublished();
+      } catch (error) {
+        // EventBus is switched off: there is nobody to hear.
+        if (!(error instanceof BusError && error.code === 'unknown-module')) throw error;
+      }
+    }
+  }
+
+  /** What MetaManager holds, for what changed while this module did not run, and for the types of models. */
+  async #loadSpecs(): Promise<void> {
+    const stored = await this.#specs.load(this.#signal);
+    if (stored === undefined) {
+      this.#components.log.warn(
+        {},
+        'MetaManager did not say which devices there are; going on with those known',
+      );
+      return;
+    }
+    const outcomes = stored.devices.map(({ id, object }) =>
+      this.#settle(id, this.#specs.put(this.#devices.get(id), id, object, this.#moment())),
+    );
+    // MetaManager forgets an object only when the cloud said it is gone, so that word was missed here.
+    const missed = [...this.#devices.all()].filter(({ id, uid }) => uid !== undefined && !stored.ids.has(id));
+    await Promise.all([...outcomes, ...missed.map(({ id }) => this.#remove(id))]);
+  }
+
+  async #askMembership(): Promise<void> {
+    const { bus, clock, log } = this.#components;
+    const { newEventId, nowMs } = this.#moment();
+    const content = JSON.stringify({
+      event_type: 'group_membership_event',
+      event_id: newEventId(),
+      group_id: this.#node,
+      operation: 'detail',
+      timestamp: nowMs,
+    });
+    const question = newEnvelope(
+      { source: source.twin, group: group.resource, operation: operation.get, resource: 'membership/detail' },
+      content,
+      { timestampMs: clock.now() },
+    );
+    const options = { timeoutMs: membershipTimeoutMs, signal: this.#signal };
+    try {
+      await bus.request('edgehub', question, options);
+    } catch (error) {
+      if (!(error instanceof BusError)) throw error;
+      log.debug({ reason: describeError(error) }, 'the cloud did not answer which devices there are');
+    }
+  }
+
+  #run(work: Promise<void>): void {
+    const done = work
+      .catch((error: unknown) => {
+        if (error instanceof CancelledError) return;
+        this.#components.log.error({ err: error }, 'work beside the inbox failed');
+      })
+      .then(() => {
+        this.#beside.delete(done);
+      });
+    this.#beside.add(done);
+  }
+
+  #moment(): Moment {
+    return { nowMs: this.#components.clock.now(), newEventId: randomUUID };
+  }
+}
