@@ -20,7 +20,7 @@ export async function readToken(api: KubeApi): Promise<string> {
 export async function getToken(options: { kubeConfig?: string | undefined; dataDir?: string | undefined }): Promise<string> {
   const kubeConfig = findKubeconfig(options.kubeConfig, options.dataDir);
   try {
-    return await readToken(createKubeApi(kubeConfig));
+    return await readToken(await createKubeApi(kubeConfig));
   } catch (error) {
     if (!isNotFound(error)) throw error;
     throw new KeadmError(

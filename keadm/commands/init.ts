@@ -71,7 +71,7 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   }
   const kubeConfig =
     options.kubeConfig ?? (await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host));
-  const api = createKubeApi(kubeConfig);
+  const api = await createKubeApi(kubeConfig);
   await host.steps.step('Kubernetes API', async (waiting) => {
     await waitForApi(api, host, waiting);
     return `${(await readClusterAddress(kubeConfig)).server}, ${await api.serverVersion()}`;

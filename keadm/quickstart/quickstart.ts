@@ -1,0 +1,130 @@
+/**
+ * The quick start: the same `init` and `join` that keadm runs, with the daemons as children of this process, and
+ * a sample pod and device. Everything lies below one directory; a second start goes on from there.
+ */
+
+import { join as joinPath, relative } from 'node:path';
+import { systemClock } from '#beehive/clock.ts';
+import { UnrecoverableError } from '#beehive/errors.ts';
+import { packageRoot, packageVersion } from '#beehive/package-root.ts';
+import { systemRandom } from '#beehive/random.ts';
+import { createKubeApi } from '#cloudcore/kube/client.ts';
+import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
+import { CancelledError } from '#protocol/errors.ts';
+import { readToken } from '../commands/gettoken.ts';
+import { init } from '../commands/init.ts';
+import { join } from '../commands/join.ts';
+import { stopEdgeContainers } from '../edge-containers.ts';
+import { createHost, type Host } from '../host.ts';
+import { edgeLayout } from '../layout.ts';
+import { applyManifest, readPackageManifests } from '../manifests.ts';
+import { findFreePort } from '../ports.ts';
+import { createForegroundHost } from '../service/foreground-host.ts';
+import { readSampleState, type SampleState } from './sample-state.ts';
+
+export interface QuickstartOptions {
+  readonly dataDir: string;
+  readonly once: boolean;
+  readonly print: (line: string) => void;
+}
+
+const names = { node: 'edge-1', pod: 'hello', device: 'thermometer', property: 'temperature' };
+const readyTimeoutMs = 60_000;
+const pollMs = 200;
+const apiPort = 6443;
+
+export async function quickstart(options: QuickstartOptions, signal: AbortSignal): Promise<void> {
+  const { dataDir, print } = options;
+  const startedMs = systemClock.monotonicMs();
+  const services = createForegroundHost({ clock: systemClock, random: systemRandom });
+  const host = createHost(print, services);
+  const edgeDir = joinPath(dataDir, 'edge');
+  print(`Hawser v${packageVersion()}: a cloud and an edge on this machine, everything below ${dataDir}`);
+  try {
+    const api = await startAll(dataDir, edgeDir, services, host);
+    const state = await waitForSamples(api, host, signal);
+    const seconds = ((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1);
+    print(`\nAll of it works, ${seconds} s after the start:`);
+    for (const line of state.lines) print(`  ${line}`);
+    if (options.once) return;
+    printNextCommands(dataDir, print);
+    await showLive(api, print, signal);
+  } catch (error) {
+    if (!(error instanceof CancelledError)) throw error;
+  } finally {
+    print('\nstopping');
+    await services.close();
+    await stopEdgeContainers(edgeLayout(edgeDir));
+  }
+}
+
+async function startAll(dataDir: string, edgeDir: string, services: Host['services'], host: Host): Promise<KubeApi> {
+  const cloud = await init({ dataDir, advertiseAddress: ['127.0.0.1'], apiPort: await findFreePort(apiPort, '127.0.0.1') }, host);
+  const api = await createKubeApi(cloud.kubeConfig);
+  const edge = await join(
+    {
+      cloudcoreIpPort: cloud.cloudcoreIpPort,
+      certPort: cloud.bootstrapPort,
+      token: await readToken(api),
+      nodeName: names.node,
+      dataDir: edgeDir,
+      runtime: 'process',
+    },
+    host,
+  );
+  await host.steps.step('samples', async () => {
+    for (const manifest of await readPackageManifests('samples')) await applyManifest(api, manifest);
+    await services.start({
+      name: 'thermometer',
+      description: 'simulated thermometer',
+      argv: [
+        process.execPath,
+        joinPath(packageRoot(), 'dist/thermometer.js'),
+        ...['--broker', edge.broker],
+        ...['--device', `default/${names.device}`],
+        ...['--property', names.property],
+      ],
+      logFile: joinPath(edgeDir, 'log/thermometer.log'),
+      stateDir: joinPath(edgeDir, 'lib'),
+    });
+    return `pod ${names.pod}, device ${names.device}, a simulated thermometer on ${edge.broker}`;
+  });
+  return api;
+}
+
+/** @throws UnrecoverableError with what is still missing */
+async function waitForSamples(api: KubeApi, host: Host, signal: AbortSignal): Promise<SampleState> {
+  const startMs = host.clock.monotonicMs();
+  for (;;) {
+    const state = await readSampleState(api, names);
+    if (state.nodeReady && state.podReady && state.reported !== undefined) return state;
+    if (host.clock.monotonicMs() - startMs > readyTimeoutMs) {
+      throw new UnrecoverableError(`not all works after ${readyTimeoutMs / 1000} s:\n  ${state.lines.join('\n  ')}`);
+    }
+    await host.clock.sleep(pollMs, signal);
+  }
+}
+
+/** Prints a line whenever something changed. */
+async function showLive(api: KubeApi, print: (line: string) => void, signal: AbortSignal): Promise<void> {
+  const shown = new Map<number, string>();
+  for (;;) {
+    const { lines } = await readSampleState(api, names);
+    lines.forEach((line, at) => {
+      if (shown.get(at) !== line && shown.has(at)) print(`${new Date(systemClock.now()).toISOString().slice(11, 19)}  ${line}`);
+      shown.set(at, line);
+    });
+    await systemClock.sleep(pollMs, signal);
+  }
+}
+
+function printNextCommands(dataDir: string, print: (line: string) => void): void {
+  const conf = relative('.', joinPath(dataDir, 'admin.conf'));
+  print('\nTry, in another terminal:');
+  print(`  kubectl --kubeconfig ${conf} get nodes,pods,devices`);
+  print(`  kubectl --kubeconfig ${conf} describe pod ${names.pod}`);
+  print(
+    `  kubectl --kubeconfig ${conf} patch device ${names.device} --type merge -p '{"spec":{"properties":[{"name":"${names.property}","desired":{"value":"25"}}]}}'`,
+  );
+  print('Ctrl-C stops everything.\n');
+}

@@ -1,0 +1,67 @@
+/** How the samples are, read from the API as any client would, and told in one line each. */
+
+import { z } from 'zod';
+import { isNotFound, type KubeApi, type ObjectRef } from '#cloudcore/kube/kube-api.ts';
+import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
+import { nodeSchema } from '#protocol/resources/node.ts';
+import { podSchema } from '#protocol/resources/pod.ts';
+
+export interface SampleState {
+  readonly nodeReady: boolean;
+  readonly podReady: boolean;
+  /** What the edge has reported to the cloud; undefined before the first report. */
+  readonly reported: string | undefined;
+  readonly lines: readonly [node: string, pod: string, device: string];
+}
+
+export interface SampleNames {
+  readonly node: string;
+  readonly pod: string;
+  readonly device: string;
+  readonly property: string;
+}
+
+export async function readSampleState(api: KubeApi, names: SampleNames): Promise<SampleState> {
+  const pods = { apiVersion: 'v1', plural: 'pods', namespace: 'default' };
+  const devices = { apiVersion: 'devices.kubeedge.io/v1beta1', plural: 'devicestatuses', namespace: 'default' };
+  const [node, pod, device] = await Promise.all([
+    read(api, { apiVersion: 'v1', plural: 'nodes', name: names.node }, nodeSchema),
+    read(api, { ...pods, name: names.pod }, podSchema),
+    read(api, { ...devices, name: names.device }, deviceStatusSchema),
+  ]);
+  const nodeReady = conditionOf(node?.status?.conditions, 'Ready');
+  const podReady = conditionOf(pod?.status?.conditions, 'Ready');
+  const container = pod?.status?.containerStatuses?.[0];
+  const waiting = container?.state?.waiting;
+  const twin = device?.status?.twins?.find((entry) => entry.propertyName === names.property);
+  const reported = twin?.reported?.value;
+  const wanted = twin?.observedDesired?.value;
+  return {
+    nodeReady: nodeReady?.status === 'True',
+    podReady: podReady?.status === 'True',
+    reported: reported === '' ? undefined : reported,
+    lines: [
+      `node    ${names.node}       ${nodeReady?.status === 'True' ? 'Ready' : `not ready: ${nodeReady?.message ?? 'not registered yet'}`}`,
+      `pod     ${names.pod}        ${pod?.status?.phase ?? 'absent'}${describeWait(waiting)}, restarts ${container?.restartCount ?? 0}`,
+      `device  ${names.device}  ${names.property} ${reported || 'not reported yet'}${wanted ? `, wanted ${wanted}` : ''}`,
+    ],
+  };
+}
+
+function describeWait(waiting: { reason?: string | undefined; message?: string | undefined } | null | undefined): string {
+  if (!waiting?.reason) return '';
+  return ` (${waiting.reason}${waiting.message ? `: ${waiting.message}` : ''})`;
+}
+
+function conditionOf<C extends { type: string }>(conditions: readonly C[] | null | undefined, type: string): C | undefined {
+  return conditions?.find((condition) => condition.type === type);
+}
+
+async function read<S extends z.ZodType>(api: KubeApi, ref: ObjectRef, schema: S): Promise<z.infer<S> | undefined> {
+  try {
+    return schema.parse(await api.get(ref));
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,3 @@
+import { describeMainJob } from './main-job.suite.ts';
+
+describeMainJob('the main job on the embedded API', {});

@@ -1,0 +1,203 @@
+/**
+ * A directory of its own, free ports, and the bundled commands run as a user runs them: what every end-to-end
+ * test begins with. `close` resets what was set up and fails when something of it still runs.
+ */
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { packageRoot } from '#beehive/package-root.ts';
+import { createKubeApi } from '#cloudcore/kube/client.ts';
+import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
+
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Ports {
+  readonly api: number;
+  readonly hub: number;
+  readonly bootstrap: number;
+  readonly monitor: number;
+}
+
+export class Workspace {
+  readonly dir: string;
+  readonly ports: Ports;
+  readonly #resets: (readonly string[])[] = [];
+
+  private constructor(dir: string, ports: Ports) {
+    this.dir = dir;
+    this.ports = ports;
+  }
+
+  static async open(): Promise<Workspace> {
+    const [api, hub, bootstrap, monitor] = await freePorts(4);
+    return new Workspace(await mkdtemp(join(tmpdir(), 'hawser-e2e-')), {
+      api: api ?? 0,
+      hub: hub ?? 0,
+      bootstrap: bootstrap ?? 0,
+      monitor: monitor ?? 0,
+    });
+  }
+
+  get cloudDir(): string {
+    return join(this.dir, 'cloud');
+  }
+
+  edgeDir(name: string): string {
+    return join(this.dir, name);
+  }
+
+  get adminConf(): string {
+    return join(this.cloudDir, 'admin.conf');
+  }
+
+  /** Runs keadm; whatever it set up is reset at `close`. */
+  async keadm(...args: string[]): Promise<CommandResult> {
+    const dataDir = args[args.indexOf('--data-dir') + 1];
+    if (args[0] === 'init') this.#resets.unshift(['reset', 'cloud', '--data-dir', dataDir ?? '']);
+    if (args[0] === 'join') this.#resets.unshift(['reset', 'edge', '--data-dir', dataDir ?? '']);
+    return await runCommand(process.execPath, [join(packageRoot(), 'dist/keadm.js'), ...args], this.dir);
+  }
+
+  init(...more: string[]): Promise<CommandResult> {
+    const set = [
+      `modules.cloudHub.websocket.port=${this.ports.hub}`,
+      `modules.cloudHub.https.port=${this.ports.bootstrap}`,
+      `commonConfig.monitorServer.bindAddress=127.0.0.1:${this.ports.monitor}`,
+    ].join(',');
+    return this.keadm(
+      'init',
+      ...['--data-dir', this.cloudDir, '--advertise-address', '127.0.0.1'],
+      ...['--api-port', String(this.ports.api), '--set', set],
+      ...more,
+    );
+  }
+
+  async token(): Promise<string> {
+    const { code, stdout, stderr } = await this.keadm(
+      'gettoken',
+      '--data-dir',
+      this.cloudDir,
+      '--kube-config',
+      this.#kubeConfig,
+    );
+    if (code !== 0) throw new Error(`keadm gettoken failed: ${stderr}`);
+    return stdout.trim();
+  }
+
+  join(name: string, token: string, ...more: string[]): Promise<CommandResult> {
+    return this.keadm(
+      'join',
+      ...['--data-dir', this.edgeDir(name), '--edgenode-name', name, '--runtime', 'process'],
+      ...['--cloudcore-ipport', `127.0.0.1:${this.ports.hub}`, '--certport', String(this.ports.bootstrap)],
+      ...['--token', token],
+      ...more,
+    );
+  }
+
+  /** The kubeconfig of a cluster that is not ours; the embedded API's otherwise. */
+  useKubeConfig(file: string): void {
+    this.#external = file;
+  }
+
+  #external: string | undefined;
+
+  get #kubeConfig(): string {
+    return this.#external ?? this.adminConf;
+  }
+
+  api(): Promise<KubeApi> {
+    return createKubeApi(this.#kubeConfig);
+  }
+
+  /** The state that a service's supervisor keeps: pids of both. */
+  async servicePid(dir: string, name: string): Promise<number> {
+    const state: unknown = JSON.parse(await readFile(join(dir, 'lib', `${name}.json`), 'utf8'));
+    if (typeof state === 'object' && state !== null && 'daemon' in state) {
+      const { daemon } = state;
+      if (typeof daemon === 'object' && daemon !== null && 'pid' in daemon && typeof daemon.pid === 'number')
+        return daemon.pid;
+    }
+    throw new Error(`${name} is not running`);
+  }
+
+  async close(): Promise<void> {
+    const failures: string[] = [];
+    const seen = new Set<string>();
+    for (const args of this.#resets) {
+      if (seen.has(args.join(' '))) continue;
+      seen.add(args.join(' '));
+      const { code, stderr } = await runCommand(
+        process.execPath,
+        [join(packageRoot(), 'dist/keadm.js'), ...args],
+        this.dir,
+      );
+      if (code !== 0 && !stderr.includes('nothing to reset'))
+        failures.push(`keadm ${args.join(' ')}: ${stderr}`);
+    }
+    if (failures.length > 0) throw new Error(failures.join('\n'));
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+export function runCommand(command: string, args: readonly string[], cwd: string): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code: code ?? 1, stdout, stderr }));
+  });
+}
+
+/** Ports that were free a moment ago, all different. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, () => {
+      const server = createServer();
+      return new Promise<typeof server>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(0, '127.0.0.1', () => resolve(server));
+      });
+    }),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    return address.port;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+/** Asks again until `read` gives something; the last refusal's reason stands in the error. */
+export async function eventually<T>(
+  what: string,
+  timeoutMs: number,
+  read: () => Promise<T | undefined>,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown;
+  for (;;) {
+    try {
+      const value = await read();
+      if (value !== undefined) return value;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`, { cause: last });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
