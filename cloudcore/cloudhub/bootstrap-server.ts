@@ -1,0 +1,250 @@
+/**
+ * The HTTPS side of joining (wire 1.2): the CA certificate for anybody, a node certificate for who has a token
+ * or the node's present certificate, and the question whether a node name is free.
+ *
+ * `GET /node/{name}` answers 404 when the asker may join under that name, which for a KubeEdge keadm means that
+ * no such node exists. A machine that names itself in `Hawser-Machine` is also told 404 when the node is its
+ * own, so that it can join again; 200 means that the name is another machine's.
+ *
+ * Whoever reaches this port is unknown: headers, bodies, time and connections are limited, the body is read
+ * after the caller proved its right to it, and every answer closes the connection.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Log } from '#beehive/log.ts';
+import type { Metrics } from '#beehive/metrics.ts';
+import { describeError, TransportError } from '#protocol/errors.ts';
+import { type KubeApi, KubeError } from '../kube/kube-api.ts';
+import type { CertificateAuthority } from './certificate-authority.ts';
+import { isMachine, machineOf } from './node-annotations.ts';
+import { CertificateRequestError, isNodeName, type NodeSubject, readNodeSubject } from './pki.ts';
+import { TokenError, type TokenIssuer } from './token.ts';
+
+export interface BootstrapLimits {
+  readonly connectionsMax: number;
+  readonly headerBytesMax: number;
+  readonly bodyBytesMax: number;
+  readonly handshakeTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly checkIntervalMs: number;
+}
+
+export const defaultBootstrapLimits: BootstrapLimits = {
+  connectionsMax: 512,
+  headerBytesMax: 16 * 1024,
+  bodyBytesMax: 64 * 1024,
+  handshakeTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 20_000,
+  checkIntervalMs: 1_000,
+};
+
+export interface BootstrapOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly limits?: BootstrapLimits;
+}
+
+export interface BootstrapComponents {
+  readonly authority: CertificateAuthority;
+  readonly tokens: TokenIssuer;
+  readonly api: KubeApi;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string | Uint8Array;
+}
+
+export class BootstrapServer {
+  readonly #components: BootstrapComponents;
+  readonly #limits: BootstrapLimits;
+  readonly #server: Server;
+  readonly #requests: { inc(labels: { readonly status: number }): void };
+
+  private constructor(options: BootstrapOptions, components: BootstrapComponents) {
+    this.#components = components;
+    this.#limits = options.limits ?? defaultBootstrapLimits;
+    this.#requests = components.metrics.counter(
+      'hawser_cloudhub_bootstrap_requests_total',
+      'Requests to the join port, by status.',
+      ['status'],
+    );
+    const { authority } = components;
+    this.#server = createServer(
+      {
+        ...authority.tls,
+        minVersion: 'TLSv1.2',
+        requestCert: true,
+        // Who joins has no certificate yet: each handler that needs one looks at `authorized`.
+        rejectUnauthorized: false,
+        handshakeTimeout: this.#limits.handshakeTimeoutMs,
+        maxHeaderSize: this.#limits.headerBytesMax,
+        headersTimeout: this.#limits.headersTimeoutMs,
+        requestTimeout: this.#limits.requestTimeoutMs,
+        connectionsCheckingInterval: this.#limits.checkIntervalMs,
+      },
+      (request, response) => void this.#serve(request, response),
+    );
+    this.#server.maxConnections = this.#limits.connectionsMax;
+  }
+
+  /** @throws TransportError `port-taken` */
+  static async start(options: BootstrapOptions, components: BootstrapComponents): Promise<BootstrapServer> {
+    const bootstrap = new BootstrapServer(options, components);
+    const { host, port } = options;
+    await new Promise<void>((resolve, reject) => {
+      bootstrap.#server.once('error', (error) => {
+        const detail = { code: 'port-taken', host, port } as const;
+        const taken = 'code' in error && error.code === 'EADDRINUSE';
+        reject(taken ? new TransportError(`${host}:${port} is taken`, detail, { cause: error }) : error);
+      });
+      bootstrap.#server.listen(port, host, resolve);
+    });
+    return bootstrap;
+  }
+
+  get port(): number {
+    // Only a server on a pipe has a text here.
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    request.on('error', () => response.destroy());
+    let answer: Answer;
+    try {
+      answer = await this.#answer(request);
+    } catch (error) {
+      answer = this.#failure(error);
+    }
+    this.#requests.inc({ status: answer.status });
+    response.writeHead(answer.status, {
+      'Content-Type':
+        typeof answer.body === 'string' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
+      'Content-Length': Buffer.byteLength(answer.body),
+      Connection: 'close',
+      ...(answer.status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {}),
+    });
+    response.end(answer.body);
+  }
+
+  #answer(request: IncomingMessage): Answer | Promise<Answer> {
+    const [path] = (request.url ?? '').split('?');
+    if (request.method !== 'GET') return text(405, 'only GET is served here');
+    if (path === '/ca.crt') return { status: 200, body: this.#components.authority.certificate };
+    if (path === '/edge.crt') return this.#sign(request);
+    if (path === '/readyz') return text(200, 'ok');
+    const node = /^\/node\/([^/]+)$/.exec(path ?? '')?.[1];
+    if (node !== undefined) return this.#mayJoin(node, request);
+    return text(404, 'no such path');
+  }
+
+  async #mayJoin(node: string, request: IncomingMessage): Promise<Answer> {
+    if (!isNodeName(node)) return text(400, 'not a node name');
+    const held = await machineOf(this.#components.api, node);
+    if (!held.exists) return text(404, 'Node not found');
+    const asker = header(request, 'hawser-machine');
+    if (asker !== undefined && asker === held.machine) return text(404, 'Node is of this machine');
+    return text(200, 'Node exists');
+  }
+
+  async #sign(request: IncomingMessage): Promise<Answer> {
+    const node = header(request, 'nodename') ?? '';
+    const machine = header(request, 'hawser-machine');
+    if (!isNodeName(node)) return text(400, 'the header NodeName names no node');
+    if (machine !== undefined && !isMachine(machine))
+      return text(400, 'the header Hawser-Machine is malformed');
+
+    const present = presentCertificate(request);
+    if (present === undefined) {
+      await this.#components.tokens.verify(bearer(request));
+      const held = machine === undefined ? undefined : (await machineOf(this.#components.api, node)).machine;
+      if (held !== undefined && held !== machine) {
+        return text(
+          403,
+          `node ${node} is another machine; choose another name, or delete that node first (kubectl delete node ${node})`,
+        );
+      }
+    } else if (present.node !== node) {
+      return text(403, `the certificate of node ${present.node} cannot ask for one of node ${node}`);
+    }
+    const body = await this.#readBody(request);
+    if (body === undefined)
+      return text(413, `a certificate request has at most ${this.#limits.bodyBytesMax} bytes`);
+    const subject = { node, machine: machine ?? present?.machine };
+    const certificate = await this.#components.authority.sign(body, subject);
+    this.#components.log.info(
+      { node, by: present === undefined ? 'token' : 'certificate' },
+      'signed a certificate',
+    );
+    return { status: 200, body: certificate };
+  }
+
+  /** Undefined when it is larger than allowed. */
+  async #readBody(request: IncomingMessage): Promise<Uint8Array | undefined> {
+    const { bodyBytesMax } = this.#limits;
+    if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) return undefined;
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      request.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > bodyBytesMax) {
+          request.pause();
+          resolve(undefined);
+        } else chunks.push(chunk);
+      });
+      request.on('end', () => resolve(Buffer.concat(chunks)));
+      request.on('close', () => reject(new TransportError('gone', { code: 'closed', reason: 'gone' })));
+    });
+  }
+
+  #failure(error: unknown): Answer {
+    if (error instanceof TokenError) return text(401, error.message);
+    if (error instanceof CertificateRequestError) return text(400, error.message);
+    if (error instanceof TransportError) return text(400, 'the request ended early');
+    this.#components.log.warn({ err: error }, 'join request failed');
+    if (error instanceof KubeError)
+      return text(503, `the Kubernetes API cannot be asked: ${describeError(error)}`);
+    return text(500, 'internal error; cloudcore’s log has the reason');
+  }
+}
+
+/** The node certificate that the caller owns and our CA signed, in date. */
+function presentCertificate(request: IncomingMessage): NodeSubject | undefined {
+  const { socket } = request;
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const { raw } = socket.getPeerCertificate();
+  return raw === undefined ? undefined : readNodeSubject(raw);
+}
+
+/** The scheme word is not looked at (wire 2.2). @throws TokenError when there is none */
+function bearer(request: IncomingMessage): string {
+  const parts = (request.headers.authorization ?? '').split(' ', 3);
+  const [, token] = parts;
+  if (parts.length === 2 && token) return token;
+  throw new TokenError('no token was sent; pass the one that `keadm gettoken` prints on the cloud', {
+    code: 'token-malformed',
+  });
+}
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function text(status: number, body: string): Answer {
+  return { status, body: `${body}\n` };
+}
