@@ -45,7 +45,9 @@ export class CompactedError extends HawserError<{ code: 'compacted'; revision: n
   }
 }
 
-export class StoreError extends HawserError<{ code: 'commit-failed' }> {}
+export class StoreError extends HawserError<
+  { code: 'commit-failed' } | { code: 'too-large'; bytes: number } | { code: 'closed' }
+> {}
 
 interface LogRow {
   revision: number;
@@ -283,11 +285,16 @@ export class LogStore {
   }
 
   #append(entry: Entry, deleted: boolean): Promise<void> {
-    if (this.#closed) return Promise.reject(new StoreError('the store is closed', { code: 'commit-failed' }));
+    if (this.#closed) return Promise.reject(new StoreError('the store is closed', { code: 'closed' }));
     const previous = this.get(entry.storage, entry.namespace, entry.name);
+    const text = JSON.stringify(entry.object);
+    if (text.length > limits.objectBytes) {
+      const message = `the object has ${text.length} characters; ${limits.objectBytes} are allowed`;
+      throw new StoreError(message, { code: 'too-large', bytes: text.length });
+    }
     const first = this.#pending.length === 0;
     if (first) this.#database.exec('BEGIN IMMEDIATE');
-    const { storage, namespace, name, uid, revision, object } = entry;
+    const { storage, namespace, name, uid, revision } = entry;
     try {
       this.#insert.run(
         revision,
@@ -298,7 +305,7 @@ export class LogStore {
         deleted ? 1 : 0,
         previous?.revision ?? null,
         this.#clock.now(),
-        JSON.stringify(object),
+        text,
       );
       if (deleted) this.#dropHead.run(storage, namespace, name);
       else this.#setHead.run(storage, namespace, name, revision);
