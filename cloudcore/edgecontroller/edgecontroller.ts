@@ -1,0 +1,112 @@
+/**
+ * EdgeController: pods, configMaps, secrets and Nodes down to the edges, and what edges report and ask up to the
+ * Kubernetes API. This file connects the bus to the two halves, downstream.ts and upstream.ts.
+ */
+
+import { z } from 'zod';
+import type { Bus, InboxOptions } from '#beehive/bus.ts';
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import type { Module } from '#beehive/module.ts';
+import type { Random } from '#beehive/random.ts';
+import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
+import { nodeKeyOf, readSessionNews } from '#cloudcore/kube/node-sessions.ts';
+import type { ObjectCache } from '#cloudcore/kube/objects.ts';
+import { Sender } from '#cloudcore/kube/sender.ts';
+import { WorkQueue } from '#cloudcore/kube/work-queue.ts';
+import { inboxLimits, sessionLimits } from '#protocol/limits.ts';
+import { type Envelope, reply, replyError } from '#protocol/message.ts';
+import { group, source } from '#protocol/names.ts';
+import { splitNode } from '#protocol/resource-path.ts';
+import { heldSchema } from '#protocol/session.ts';
+import { Downstream } from './downstream.ts';
+import { Upstream } from './upstream.ts';
+
+export interface EdgeControllerOptions {
+  /** Whether a node is held to its own objects; on unless an operator turned it off. */
+  readonly authorize?: boolean;
+}
+
+export interface EdgeControllerComponents {
+  readonly bus: Bus;
+  readonly api: KubeApi;
+  /** Run by the composition root, shared with the other controllers. */
+  readonly cache: ObjectCache;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+const name = source.edgeController;
+
+/** One lane a node: its messages stay in order, and an API call for one node holds up no other. */
+export const edgeControllerInbox: InboxOptions = {
+  capacity: inboxLimits.edgeController,
+  lanesMax: 256,
+  keyOf: nodeKeyOf,
+};
+
+export function createEdgeController(
+  options: EdgeControllerOptions,
+  { bus, api, cache, clock, random, log: parentLog }: EdgeControllerComponents,
+): Module {
+  const log = parentLog.child({ module: name });
+  const sender = new Sender(bus);
+  const queue = new WorkQueue(
+    { name, workersMax: 64, retry: { firstMs: 200, maxMs: 30_000 } },
+    { clock, random, log },
+  );
+  const downstream = new Downstream({ cache, sender, queue });
+  const upstream = new Upstream(
+    { authorize: options.authorize ?? true },
+    { api, cache, sender, log, downstream },
+  );
+
+  const handle = async (envelope: Envelope): Promise<void> => {
+    const news = readSessionNews(envelope);
+    if (news?.news === 'connected') downstream.connected(news.node, news.session);
+    else if (news?.news === 'disconnected') downstream.disconnected(news.node);
+    else if (envelope.route.group === group.session) await answerHeld(envelope);
+    else await upstream.handle(envelope);
+  };
+
+  /** The answer goes first, so that the edge knows whose objects the difference is about. */
+  const answerHeld = async (envelope: Envelope): Promise<void> => {
+    const { node } = splitNode(envelope.route.resource);
+    const held = boundedHeld.safeParse(envelope.content);
+    const { epoch } = cache;
+    const from = { source: name, group: group.session };
+    if (!held.success || epoch === undefined) {
+      const reason = held.success
+        ? 'the cloud has not read its objects yet'
+        : 'malformed list of held objects';
+      log.warn({ node, reason }, 'cannot use what an edge says it holds');
+      await sender.send(replyError(envelope, reason, from));
+      return;
+    }
+    if (held.data.epoch !== null && held.data.epoch !== epoch) {
+      log.warn(
+        { node, held: held.data.epoch, epoch },
+        'an edge holds objects of another cluster, leaving them',
+      );
+    }
+    await sender.send(reply(envelope, { epoch }, from));
+    downstream.held(node, held.data);
+  };
+
+  return {
+    name,
+    async run(signal, ready) {
+      const working = downstream.run(signal);
+      ready();
+      // Edges that connect meanwhile wait in the inbox: answering from an empty cache would refuse them all.
+      await cache.whenSynced(signal);
+      const serving = bus.serve(name, handle, signal);
+      await Promise.all([working, serving]);
+    },
+  };
+}
+
+const boundedHeld = heldSchema.extend({
+  objects: z.array(heldSchema.shape.objects.element).max(sessionLimits.heldObjectsMax),
+});

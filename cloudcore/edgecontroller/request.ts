@@ -1,0 +1,49 @@
+/** What the rows of upstream.ts are made of: a request with its path taken apart, and how its kind is answered. */
+
+import type { Log } from '#beehive/log.ts';
+import type { HeldVersion } from '#cloudcore/kube/difference.ts';
+import { failureStatus, type KubeApi, KubeError, type Status } from '#cloudcore/kube/kube-api.ts';
+import type { ObjectCache } from '#cloudcore/kube/objects.ts';
+import type { Sender } from '#cloudcore/kube/sender.ts';
+import type { Envelope } from '#protocol/message.ts';
+import type { ObjectPath } from '#protocol/resource-path.ts';
+import type { KubeObject } from '#protocol/resources/object.ts';
+
+export interface UpstreamComponents {
+  readonly api: KubeApi;
+  readonly cache: ObjectCache;
+  readonly sender: Sender;
+  readonly log: Log;
+  /** The parts of downstream that a request sets off. */
+  readonly downstream: {
+    pushNode(node: string): void;
+    answered(node: string, path: string, held: HeldVersion): void;
+  };
+}
+
+/** One request of a node, with its name and path taken apart. */
+export interface Request {
+  readonly node: string;
+  readonly path: ObjectPath & { readonly name: string };
+  readonly content: unknown;
+  readonly envelope: Envelope;
+}
+
+/** How a kind is answered: ObjectResp, the bare object (failures as operation `error`), "OK", or not at all. */
+export type Form = 'objectResp' | 'bare' | 'ok' | 'none';
+
+export interface Row {
+  readonly form: Form;
+  /** The object to answer with; undefined where the form needs none. */
+  readonly run: (request: Request, components: UpstreamComponents) => Promise<KubeObject | undefined>;
+  /** Runs after the answer has been handed over. */
+  readonly after?: (request: Request, components: UpstreamComponents, failure: Status | undefined) => void;
+}
+
+export function forbidden(reason: string): KubeError {
+  return new KubeError('forbidden', failureStatus(403, 'Forbidden', reason));
+}
+
+export function badRequest(message: string): KubeError {
+  return new KubeError('invalid', failureStatus(400, 'BadRequest', message));
+}

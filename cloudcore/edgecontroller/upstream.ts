@@ -1,0 +1,120 @@
+/**
+ * What edges ask of the Kubernetes API (wire 4.4): each row of the table turns one kind of message into calls and
+ * one answer. Every answer says success or failure in the form that the kind wants; none is ever empty.
+ */
+
+import type { Log } from '#beehive/log.ts';
+import { failureStatus, KubeError, type Status } from '#cloudcore/kube/kube-api.ts';
+import { describeError, ProtocolError } from '#protocol/errors.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { group, ok, operation, source } from '#protocol/names.ts';
+import { parseObjectPath, splitNode } from '#protocol/resource-path.ts';
+import type { KubeObject } from '#protocol/resources/object.ts';
+import { failureOf, objectOf } from '#protocol/resources/object-resp.ts';
+import { authorize } from './authorize.ts';
+import { type Form, forbidden, type Request, type Row, type UpstreamComponents } from './request.ts';
+import { eventRows } from './upstream-events.ts';
+import { nodeRows } from './upstream-nodes.ts';
+import { podRows } from './upstream-pods.ts';
+import { queryRows } from './upstream-queries.ts';
+
+export interface UpstreamOptions {
+  /** Off only where an operator says so: then any edge may read and write for any other. */
+  readonly authorize: boolean;
+}
+
+const rows: ReadonlyMap<string, Row> = new Map(
+  Object.entries({ ...nodeRows, ...podRows, ...queryRows, ...eventRows }),
+);
+
+export class Upstream {
+  readonly #options: UpstreamOptions;
+  readonly #components: UpstreamComponents;
+  readonly #log: Log;
+
+  constructor(options: UpstreamOptions, components: UpstreamComponents) {
+    this.#options = options;
+    this.#components = components;
+    this.#log = components.log;
+  }
+
+  async handle(envelope: Envelope): Promise<void> {
+    const { node, path: text } = splitNode(envelope.route.resource);
+    const path = parseObjectPath(text);
+    const kind = `${path.type}/${envelope.route.operation}`;
+    const row = rows.get(kind);
+    // Old edges report the statuses of several pods under the bare type (wire 4.4).
+    const name = path.name ?? (path.type === 'podstatus' ? '' : undefined);
+    if (row === undefined || name === undefined) return await this.#unsupported(envelope, kind);
+    const request: Request = { node, path: { ...path, name }, content: envelope.content, envelope };
+    const { object, failure } = await this.#run(kind, row, request);
+    const answer = answerOf(row.form, envelope, object, failure);
+    if (answer !== undefined) await this.#components.sender.send(answer);
+    row.after?.(request, this.#components, failure);
+  }
+
+  async #run(
+    kind: string,
+    row: Row,
+    request: Request,
+  ): Promise<{ object?: KubeObject | undefined; failure?: Status }> {
+    try {
+      if (this.#options.authorize) {
+        const verdict = authorize(request.node, kind, request.path, request.content, this.#components.cache);
+        if (!verdict.allowed) throw forbidden(verdict.reason);
+      }
+      return { object: await row.run(request, this.#components) };
+    } catch (error) {
+      const failure = statusOf(error);
+      const { msg_id: msgId } = request.envelope.header;
+      const fields = { node: request.node, kind, name: request.path.name, msgId, reason: failure.message };
+      const expected = error instanceof KubeError && error.retry === 'never';
+      if (expected) this.#log.debug(fields, 'the API refused what an edge asked');
+      else this.#log.warn({ ...fields, err: error }, 'cannot do what an edge asked');
+      return { failure };
+    }
+  }
+
+  /** An answer saves the edge a minute of waiting for one that never comes. */
+  async #unsupported(envelope: Envelope, kind: string): Promise<void> {
+    const { route } = envelope;
+    this.#log.debug({ kind, msgId: envelope.header.msg_id }, 'an edge sent what is not handled here');
+    if (route.group !== group.meta) return;
+    const message = `"${kind}" is not supported by this cloud`;
+    const form = route.operation === operation.query ? 'bare' : 'objectResp';
+    const answer = answerOf(form, envelope, undefined, failureStatus(405, 'MethodNotAllowed', message));
+    if (answer !== undefined) await this.#components.sender.send(answer);
+  }
+}
+
+/** A failure that is not the API's own becomes a Status too: an empty one would crash a KubeEdge edge (wire 4.3). */
+function statusOf(error: unknown): Status {
+  if (error instanceof KubeError) return error.status;
+  if (error instanceof ProtocolError) return failureStatus(400, 'BadRequest', error.message);
+  return failureStatus(500, 'InternalError', describeError(error));
+}
+
+function answerOf(
+  form: Form,
+  request: Envelope,
+  object: KubeObject | undefined,
+  failure: Status | undefined,
+): Envelope | undefined {
+  if (form === 'none') return undefined;
+  const route = {
+    source: source.edgeController,
+    group: group.resource,
+    operation: operation.response,
+    resource: request.route.resource,
+  };
+  const parentId = request.header.msg_id;
+  if (failure !== undefined && form !== 'objectResp') {
+    const text = failure.message || failure.reason || 'the request failed';
+    return newEnvelope({ ...route, operation: operation.error }, text, { parentId });
+  }
+  if (failure !== undefined) return newEnvelope(route, failureOf(failure), { parentId });
+  if (form === 'ok' || object === undefined) return newEnvelope(route, ok, { parentId });
+  const { resourceVersion } = object.metadata;
+  const header = { parentId, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+  return newEnvelope(route, form === 'bare' ? object : objectOf(object), header);
+}
