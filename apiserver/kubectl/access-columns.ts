@@ -1,16 +1,7 @@
 /** Columns of access rules, certificate requests, storage and priority classes. */
 
 import { type JsonValue, type KubeObject, listAt, textAt, valueAt } from '../kube-object.ts';
-import {
-  age,
-  type Column,
-  column,
-  count,
-  createdAt,
-  nameColumn,
-  text,
-  wide,
-} from './column.ts';
+import { age, type Column, column, count, createdAt, nameColumn, text, wide } from './column.ts';
 import { humanDuration } from './human-duration.ts';
 import { numberAt } from './pod-summary.ts';
 
