@@ -16,6 +16,7 @@ import { createMetrics } from '#beehive/metrics.ts';
 import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
 import { BootstrapServer, defaultBootstrapLimits } from './bootstrap-server.ts';
 import { type CertificateAuthority, openCertificateAuthority } from './certificate-authority.ts';
+import { createCloudHubMetrics } from './cloudhub-metrics.ts';
 import { machineAnnotation } from './node-annotations.ts';
 import { certificatePem, createCa, issueNode } from './pki.ts';
 import { openTokenIssuer, type TokenIssuer } from './token.ts';
@@ -73,7 +74,7 @@ beforeEach(async () => {
         checkIntervalMs: 50,
       },
     },
-    { authority, tokens, api, log: silentLog, metrics: createMetrics() },
+    { authority, tokens, api, log: silentLog, metrics: createCloudHubMetrics(createMetrics()) },
   );
 });
 afterEach(async () => {
@@ -294,7 +295,13 @@ describe('bootstrap server', () => {
 
   it('names the port that is taken', async () => {
     const options = { host: '127.0.0.1', port: server.port };
-    const components = { authority, tokens, api, log: silentLog, metrics: createMetrics() };
+    const components = {
+      authority,
+      tokens,
+      api,
+      log: silentLog,
+      metrics: createCloudHubMetrics(createMetrics()),
+    };
     await expect(BootstrapServer.start(options, components)).rejects.toMatchObject({ code: 'port-taken' });
   });
 });

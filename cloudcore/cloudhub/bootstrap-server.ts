@@ -15,10 +15,12 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Log } from '#beehive/log.ts';
-import type { Metrics } from '#beehive/metrics.ts';
 import { describeError, TransportError } from '#protocol/errors.ts';
+import { bootstrapLimits } from '#protocol/limits.ts';
+import { machineHeader } from '#protocol/session.ts';
 import { type KubeApi, KubeError } from '../kube/kube-api.ts';
 import type { CertificateAuthority } from './certificate-authority.ts';
+import type { CloudHubMetrics } from './cloudhub-metrics.ts';
 import { isMachine, machineOf } from './node-annotations.ts';
 import { CertificateRequestError, isNodeName, type NodeSubject, readNodeSubject } from './pki.ts';
 import { TokenError, type TokenIssuer } from './token.ts';
@@ -36,7 +38,7 @@ export interface BootstrapLimits {
 export const defaultBootstrapLimits: BootstrapLimits = {
   connectionsMax: 512,
   headerBytesMax: 16 * 1024,
-  bodyBytesMax: 64 * 1024,
+  bodyBytesMax: bootstrapLimits.csrBytesMax,
   handshakeTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 20_000,
@@ -54,7 +56,7 @@ export interface BootstrapComponents {
   readonly tokens: TokenIssuer;
   readonly api: KubeApi;
   readonly log: Log;
-  readonly metrics: Metrics;
+  readonly metrics: CloudHubMetrics;
 }
 
 interface Answer {
@@ -66,16 +68,10 @@ export class BootstrapServer {
   readonly #components: BootstrapComponents;
   readonly #limits: BootstrapLimits;
   readonly #server: Server;
-  readonly #requests: { inc(labels: { readonly status: number }): void };
 
   private constructor(options: BootstrapOptions, components: BootstrapComponents) {
     this.#components = components;
     this.#limits = options.limits ?? defaultBootstrapLimits;
-    this.#requests = components.metrics.counter(
-      'hawser_cloudhub_bootstrap_requests_total',
-      'Requests to the join port, by status.',
-      ['status'],
-    );
     const { authority } = components;
     this.#server = createServer(
       {
@@ -129,7 +125,7 @@ export class BootstrapServer {
     } catch (error) {
       answer = this.#failure(error);
     }
-    this.#requests.inc({ status: answer.status });
+    this.#components.metrics.joinRequests.inc({ status: answer.status });
     response.writeHead(answer.status, {
       'Content-Type':
         typeof answer.body === 'string' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
@@ -155,14 +151,14 @@ export class BootstrapServer {
     if (!isNodeName(node)) return text(400, 'not a node name');
     const held = await machineOf(this.#components.api, node);
     if (!held.exists) return text(404, 'Node not found');
-    const asker = header(request, 'hawser-machine');
+    const asker = header(request, machineHeader);
     if (asker !== undefined && asker === held.machine) return text(404, 'Node is of this machine');
     return text(200, 'Node exists');
   }
 
   async #sign(request: IncomingMessage): Promise<Answer> {
-    const node = header(request, 'nodename') ?? '';
-    const machine = header(request, 'hawser-machine');
+    const node = header(request, 'NodeName') ?? '';
+    const machine = header(request, machineHeader);
     if (!isNodeName(node)) return text(400, 'the header NodeName names no node');
     if (machine !== undefined && !isMachine(machine))
       return text(400, 'the header Hawser-Machine is malformed');
@@ -241,7 +237,7 @@ function bearer(request: IncomingMessage): string {
 }
 
 function header(request: IncomingMessage, name: string): string | undefined {
-  const value = request.headers[name];
+  const value = request.headers[name.toLowerCase()];
   return typeof value === 'string' ? value : undefined;
 }
 

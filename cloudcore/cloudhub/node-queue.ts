@@ -13,6 +13,7 @@
  * - A device waits while a model of its namespace is on the way (wire 4.5: model first).
  */
 
+import { deliveryLimits, sessionLimits } from '#protocol/limits.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { operation } from '#protocol/names.ts';
 import type { ObjectPath } from '#protocol/resource-path.ts';
@@ -29,12 +30,13 @@ export interface NodeQueueOptions {
 }
 
 export const defaultNodeQueueOptions: NodeQueueOptions = {
-  windowMax: 32,
-  resendAfterMs: 5_000,
-  sendsMax: 5,
+  windowMax: deliveryLimits.windowMax,
+  resendAfterMs: deliveryLimits.resendAfterMs,
+  sendsMax: 1 + deliveryLimits.resendsMax,
   pauseFirstMs: 5_000,
   pauseMaxMs: 300_000,
-  pathsMax: 16_384,
+  // Twice what an edge may say it holds: all of that replaced by as much.
+  pathsMax: 2 * sessionLimits.heldObjectsMax,
 };
 
 /** A message to put on the link now. Its content is undefined when the body must be read first. */

@@ -1,0 +1,268 @@
+/**
+ * One connection of one node, from its admission to its end: reads what the edge says, sends what its queue and
+ * the controllers have for it, and ends when the link breaks, the edge falls silent, does not read, or keeps
+ * sending nonsense. A session belongs to its connection and ends nothing but itself; what it has not delivered
+ * goes with it, since the controllers compute the difference again at the next connect.
+ */
+
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import { describeError, ProtocolError, TransportError } from '#protocol/errors.ts';
+import type { Envelope } from '#protocol/message.ts';
+import { operation } from '#protocol/names.ts';
+import type { Connection } from '#protocol/transport/transport.ts';
+import { KubeError } from '../kube/kube-api.ts';
+import type { ObjectReader } from '../kube/object-reader.ts';
+import { Bell } from './bell.ts';
+import type { CloudHubMetrics } from './cloudhub-metrics.ts';
+import { type Controller, dispatchUp, type SessionKind } from './dispatcher.ts';
+import { type Delivery, NodeQueue } from './node-queue.ts';
+
+export interface SessionOptions {
+  /** An edge that says nothing for this long is gone (wire 3.3). */
+  readonly silenceMaxMs: number;
+  /** A frame that the link does not take for this long ends the session. */
+  readonly writeTimeoutMs: number;
+}
+
+export interface SessionComponents {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: CloudHubMetrics;
+  readonly reader: ObjectReader;
+  /** Resolves when the controllers have taken it; until then no more is read from this node. */
+  readonly forward: (to: readonly Controller[], envelope: Envelope, over: AbortSignal) => Promise<void>;
+}
+
+const oneShotsMax = 1024;
+const malformedPerMinuteMax = 30;
+const minuteMs = 60_000;
+
+export class NodeSession {
+  readonly node: string;
+  readonly kind: SessionKind;
+  readonly #connection: Connection;
+  readonly #options: SessionOptions;
+  readonly #components: SessionComponents;
+  readonly #log: Log;
+  readonly #queue = new NodeQueue();
+  readonly #oneShots: Envelope[] = [];
+  readonly #objectBell: Bell;
+  readonly #oneShotBell: Bell;
+  readonly #watchBell: Bell;
+  readonly #over = new AbortController();
+  readonly #sendsSinceMs = new Set<{ readonly sinceMs: number }>();
+  #reason = '';
+  #heardMs: number;
+  #forwarding = false;
+  #pinging = false;
+  #malformed = { count: 0, sinceMs: 0 };
+
+  constructor(
+    peer: { readonly node: string; readonly kind: SessionKind; readonly connection: Connection },
+    options: SessionOptions,
+    components: SessionComponents,
+  ) {
+    this.node = peer.node;
+    this.kind = peer.kind;
+    this.#connection = peer.connection;
+    this.#options = options;
+    this.#components = components;
+    this.#log = components.log.child({ node: peer.node });
+    this.#objectBell = new Bell(components.clock);
+    this.#oneShotBell = new Bell(components.clock);
+    this.#watchBell = new Bell(components.clock);
+    this.#heardMs = components.clock.monotonicMs();
+  }
+
+  /** Aborted when the session has ended. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Resolves with the reason when the session has ended and its connection is gone. */
+  async run(): Promise<string> {
+    void this.#connection.closed.then((reason) => this.end(reason));
+    const parts = [this.#read(), this.#sendOneShots(), this.#sendObjects(), this.#watch()];
+    await Promise.all(parts.map((part) => part.catch((error) => this.#failed(error))));
+    await this.#connection.closed;
+    return this.#reason;
+  }
+
+  /** Keeps an object message until the edge has acknowledged it. */
+  offer(envelope: Envelope): void {
+    if (this.#queue.offer(envelope) === 'full') this.end('more objects wait for this node than may');
+    this.#objectBell.ring();
+  }
+
+  /** Sends a message once. */
+  post(envelope: Envelope): void {
+    if (this.#oneShots.length >= oneShotsMax) this.end('the edge does not take its answers');
+    else this.#oneShots.push(envelope);
+    this.#oneShotBell.ring();
+  }
+
+  /** Only the first reason counts. */
+  end(reason: string): void {
+    if (this.#over.signal.aborted) return;
+    this.#reason = reason;
+    this.#over.abort();
+    for (const bell of [this.#objectBell, this.#oneShotBell, this.#watchBell]) bell.ring();
+    void this.#connection.close(reason);
+  }
+
+  #failed(error: unknown): void {
+    const expected = error instanceof TransportError || error instanceof ProtocolError;
+    if (!expected) this.#log.error({ err: error }, 'session failed');
+    if (error instanceof ProtocolError) this.#components.metrics.dropped.inc({ reason: 'malformed' });
+    this.end(describeError(error));
+  }
+
+  async #read(): Promise<void> {
+    for await (const envelope of this.#connection.frames) {
+      if (this.#over.signal.aborted) return;
+      this.#heardMs = this.#components.clock.monotonicMs();
+      await this.#receive(envelope);
+    }
+    this.end('the edge closed the connection');
+  }
+
+  async #receive(envelope: Envelope): Promise<void> {
+    const { metrics, clock, forward } = this.#components;
+    const verdict = dispatchUp(envelope, this.node, this.kind);
+    metrics.received.inc({ kind: verdict.kind });
+    switch (verdict.kind) {
+      case 'keepalive':
+        return;
+      case 'acknowledged':
+        if (this.#queue.settle(verdict.messageId)) this.#objectBell.ring();
+        return;
+      case 'refused':
+        if (this.#queue.postpone(verdict.messageId, clock.monotonicMs())) {
+          this.#log.warn(
+            { msgId: verdict.messageId, resource: envelope.route.resource },
+            'edge refused an object',
+          );
+          this.#objectBell.ring();
+        }
+        return;
+      case 'dropped':
+        metrics.dropped.inc({ reason: verdict.reason });
+        this.#log.debug({ reason: verdict.reason, route: envelope.route }, 'dropped a message of the edge');
+        if (verdict.reason !== 'no-module') this.#countMalformed();
+        return;
+      case 'forward':
+        this.#forwarding = true;
+        await forward(verdict.to, verdict.envelope, this.#over.signal);
+        this.#forwarding = false;
+        this.#heardMs = clock.monotonicMs();
+    }
+  }
+
+  #countMalformed(): void {
+    const nowMs = this.#components.clock.monotonicMs();
+    if (nowMs - this.#malformed.sinceMs >= minuteMs) this.#malformed = { count: 0, sinceMs: nowMs };
+    this.#malformed.count += 1;
+    if (this.#malformed.count > malformedPerMinuteMax) this.end('too many messages that no edge may send');
+  }
+
+  async #sendOneShots(): Promise<void> {
+    while (!this.#over.signal.aborted) {
+      const envelope = this.#oneShots.shift();
+      if (envelope === undefined) await this.#oneShotBell.rest();
+      else await this.#send(envelope);
+    }
+  }
+
+  async #sendObjects(): Promise<void> {
+    while (!this.#over.signal.aborted) {
+      const delivery = this.#queue.next(this.#components.clock.monotonicMs());
+      if (delivery === undefined) await this.#objectBell.rest(this.#queue.wakeAtMs());
+      else await this.#deliver(delivery);
+    }
+  }
+
+  async #deliver({ path, envelope, send }: Delivery): Promise<void> {
+    const { reader, clock, metrics } = this.#components;
+    const id = envelope.header.msg_id;
+    let whole = envelope;
+    if (envelope.content === undefined && envelope.route.operation !== operation.delete) {
+      try {
+        const body = await reader.read(path);
+        if (body === undefined) {
+          this.#queue.settle(id);
+          return;
+        }
+        whole = withBody(envelope, body, body.metadata.resourceVersion);
+      } catch (error) {
+        if (!(error instanceof KubeError)) throw error;
+        this.#log.warn(
+          { resource: envelope.route.resource, err: error },
+          'cannot read an object, trying later',
+        );
+        this.#queue.postpone(id, clock.monotonicMs());
+        return;
+      }
+    }
+    if (send === 'again') metrics.resent.inc();
+    if (await this.#send(whole)) this.#queue.sent(whole, clock.monotonicMs());
+    else this.#queue.postpone(id, clock.monotonicMs());
+  }
+
+  /** False: no frame can carry it, and the link is as it was. @throws TransportError when the link is gone */
+  async #send(envelope: Envelope): Promise<boolean> {
+    const sending = { sinceMs: this.#components.clock.monotonicMs() };
+    this.#sendsSinceMs.add(sending);
+    try {
+      await this.#connection.send(envelope);
+      this.#components.metrics.sent.inc();
+      return true;
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#log.error({ resource: envelope.route.resource, err: error }, 'cannot send a message');
+      return false;
+    } finally {
+      this.#sendsSinceMs.delete(sending);
+    }
+  }
+
+  /** Ends the session of an edge that is silent or does not read; asks one of ours before it gives up. */
+  async #watch(): Promise<void> {
+    const { clock } = this.#components;
+    const { silenceMaxMs, writeTimeoutMs } = this.#options;
+    const turnMs = Math.min(silenceMaxMs, writeTimeoutMs) / 6;
+    while (!this.#over.signal.aborted) {
+      await this.#watchBell.rest(clock.monotonicMs() + turnMs);
+      const nowMs = clock.monotonicMs();
+      // While a controller's full inbox keeps us from reading, the silence is ours.
+      if (this.#forwarding) this.#heardMs = nowMs;
+      if (nowMs - this.#heardMs >= silenceMaxMs) this.end(`silent for ${silenceMaxMs / 1000} s`);
+      for (const { sinceMs } of this.#sendsSinceMs)
+        if (nowMs - sinceMs >= writeTimeoutMs) this.end(`took nothing for ${writeTimeoutMs / 1000} s`);
+      if (this.kind === 'hawser' && nowMs - this.#heardMs >= silenceMaxMs / 2) this.#ping();
+    }
+  }
+
+  #ping(): void {
+    if (this.#pinging || this.#over.signal.aborted) return;
+    this.#pinging = true;
+    const heard = () => {
+      this.#heardMs = this.#components.clock.monotonicMs();
+    };
+    const unanswered = () => {};
+    void this.#connection
+      .ping(this.#over.signal)
+      .then(heard, unanswered)
+      .finally(() => {
+        this.#pinging = false;
+      });
+  }
+}
+
+function withBody(envelope: Envelope, content: object, resourceVersion: string | undefined): Envelope {
+  const header = {
+    ...envelope.header,
+    ...(resourceVersion === undefined ? {} : { resourceversion: resourceVersion }),
+  };
+  return { ...envelope, header, content };
+}

@@ -1,0 +1,139 @@
+/**
+ * The nodes that are connected: who may connect, and which session is a node's. The newest wins: it takes the
+ * place of the one before, which is ended, and an ended session takes away nothing but itself. The controllers
+ * hear of each node that comes and of each that goes.
+ *
+ * The identity of a peer is the certificate it proved to own; the header `node_id` must only say the same.
+ */
+
+import type { Bus } from '#beehive/bus.ts';
+import type { Log } from '#beehive/log.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { group, source } from '#protocol/names.ts';
+import { agreesToSession, sessionHeader, sessionVersion, upgradeHeader } from '#protocol/session.ts';
+import type { Admission, Connection, UpgradeRequest } from '#protocol/transport/transport.ts';
+import { type Controller, dispatchDown, type SessionKind } from './dispatcher.ts';
+import { NodeSession, type SessionComponents, type SessionOptions } from './node-session.ts';
+import { type NodeSubject, readNodeSubject } from './pki.ts';
+
+export interface SessionsOptions extends SessionOptions {
+  readonly nodesMax: number;
+}
+
+export interface SessionsComponents extends Omit<SessionComponents, 'forward'> {
+  readonly bus: Bus;
+  /** The controllers that run in this cloudcore. */
+  readonly controllers: readonly Controller[];
+  /** Told once for each session, with a signal that says when it is over. */
+  readonly connected: (peer: NodeSubject, over: AbortSignal) => void;
+  readonly log: Log;
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #components: SessionsComponents;
+  readonly #byNode = new Map<string, NodeSession>();
+
+  constructor(options: SessionsOptions, components: SessionsComponents) {
+    this.#options = options;
+    this.#components = components;
+  }
+
+  admit(request: UpgradeRequest): Admission {
+    const admission = this.#decide(request);
+    if (!admission.accept) {
+      this.#components.metrics.refusals.inc({ status: admission.status });
+      this.#components.log.warn({ remote: request.remote, reason: admission.reason }, 'refused a connection');
+    }
+    return admission;
+  }
+
+  /** Resolves when the connection's session has ended. */
+  async serve(connection: Connection): Promise<void> {
+    const { metrics, log, connected } = this.#components;
+    const peer = readNodeSubject(connection.peerCertificate ?? new Uint8Array());
+    if (peer === undefined) {
+      await connection.close('no node certificate');
+      return;
+    }
+    const kind: SessionKind = agreesToSession(connection.headers) ? 'hawser' : 'kubeedge';
+    const session = new NodeSession({ node: peer.node, kind, connection }, this.#options, {
+      ...this.#components,
+      forward: (to, envelope, over) => this.#forward(to, envelope, over),
+    });
+    const before = this.#byNode.get(peer.node);
+    this.#byNode.set(peer.node, session);
+    before?.end('replaced by a newer connection of this node');
+    metrics.sessions.set(this.#byNode.size);
+    log.info({ node: peer.node, remote: connection.remote, session: kind }, 'node connected');
+    connected(peer, session.over);
+    void this.#tell(session, 'connected');
+    const reason = await session.run();
+    log.info({ node: peer.node, remote: connection.remote, reason }, 'node disconnected');
+    if (this.#byNode.get(peer.node) !== session) return;
+    this.#byNode.delete(peer.node);
+    metrics.sessions.set(this.#byNode.size);
+    await this.#tell(session, 'disconnected');
+  }
+
+  /** Takes what a controller has for a node; for one that is not connected it is dropped, see node-session.ts. */
+  route(envelope: Envelope): void {
+    const down = dispatchDown(envelope);
+    const session = this.#byNode.get(down.node);
+    if (session === undefined) {
+      this.#components.metrics.undeliverable.inc();
+      return;
+    }
+    if (down.kind === 'nodeDeleted') session.end('its Node was deleted');
+    else if (down.kind === 'object') session.offer(down.envelope);
+    else session.post(down.envelope);
+  }
+
+  endAll(reason: string): void {
+    for (const session of this.#byNode.values()) session.end(reason);
+  }
+
+  #decide({ headers, peerCertificate }: UpgradeRequest): Admission {
+    const peer = peerCertificate === undefined ? undefined : readNodeSubject(peerCertificate);
+    if (peer === undefined) {
+      const reason = 'the client certificate is not a node’s (O=system:nodes, CN=system:node:<name>)';
+      return { accept: false, status: 401, reason };
+    }
+    const claimed = headers[upgradeHeader.nodeId];
+    if (claimed !== peer.node) {
+      const reason = `the certificate is of node ${peer.node}, but the header ${upgradeHeader.nodeId} names another; join again under the right name`;
+      return { accept: false, status: 403, reason };
+    }
+    if (!this.#byNode.has(peer.node) && this.#byNode.size >= this.#options.nodesMax) {
+      const reason = `${this.#options.nodesMax} nodes are connected, and modules.cloudHub.nodeLimit allows no more`;
+      return { accept: false, status: 503, reason };
+    }
+    return {
+      accept: true,
+      ...(agreesToSession(headers) ? { headers: { [sessionHeader]: sessionVersion } } : {}),
+    };
+  }
+
+  async #forward(to: readonly Controller[], envelope: Envelope, over: AbortSignal): Promise<void> {
+    const { controllers, metrics } = this.#components;
+    const present = to.filter((controller) => controllers.includes(controller));
+    if (present.length === 0) metrics.dropped.inc({ reason: 'no-module' });
+    for (const controller of present) await this.#hand(controller, envelope, () => over.aborted);
+  }
+
+  async #tell(session: NodeSession, operation: 'connected' | 'disconnected'): Promise<void> {
+    const resource = `node/${session.node}`;
+    const route = { source: source.cloudHub, group: group.resource, operation, resource };
+    const timestampMs = this.#components.clock.now();
+    const news = newEnvelope(route, { session: session.kind }, { timestampMs });
+    const current = operation === 'connected' ? session : undefined;
+    const isOld = () => this.#byNode.get(session.node) !== current;
+    for (const controller of this.#components.controllers) await this.#hand(controller, news, isOld);
+  }
+
+  /** Waits for room in the controller's inbox, unless the message has lost its sense meanwhile. */
+  async #hand(controller: Controller, envelope: Envelope, isOld: () => boolean): Promise<void> {
+    const { bus } = this.#components;
+    while (!isOld() && bus.send(controller, envelope) === 'full') await bus.drained(controller);
+  }
+}
