@@ -1,0 +1,55 @@
+/** Section `modules.edgeHub` of edgecore.yaml. Periods are in seconds, as KubeEdge writes them. */
+
+import { z } from 'zod';
+import { defaultProjectId } from '#protocol/names.ts';
+
+const seconds = z.number().int().positive();
+const hostPort = /^(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}$/;
+
+const webSocketSchema = z.strictObject({
+  enable: z.boolean().default(true),
+  handshakeTimeout: seconds.default(30),
+  /** How long the cloud may take to answer a ping. */
+  readDeadline: seconds.default(15),
+  server: z.string().regex(hostPort, 'must be host:port').default('127.0.0.1:10000'),
+  writeDeadline: seconds.default(15),
+});
+
+/** Only so that a KubeEdge file passes: enabling it is refused. */
+const quicSchema = z.strictObject({
+  enable: z
+    .literal(false, 'QUIC is not in this build; set quic.enable to false and websocket.enable to true')
+    .default(false),
+  handshakeTimeout: seconds.optional(),
+  readDeadline: seconds.optional(),
+  writeDeadline: seconds.optional(),
+  server: z.string().optional(),
+});
+
+export const edgeHubConfigSchema = z
+  .strictObject({
+    enable: z.boolean().default(true),
+    heartbeat: seconds.default(15),
+    messageQPS: z.number().int().positive().default(30),
+    messageBurst: z.number().int().positive().default(60),
+    projectID: z.string().min(1).default(defaultProjectId),
+    tlsCaFile: z.string().default('/etc/kubeedge/ca/rootCA.crt'),
+    tlsCertFile: z.string().default('/etc/kubeedge/certs/server.crt'),
+    tlsPrivateKeyFile: z.string().default('/etc/kubeedge/certs/server.key'),
+    httpServer: z
+      .url({ protocol: /^https$/, error: 'must be https://host:port' })
+      .default('https://127.0.0.1:10002'),
+    token: z.string().default(''),
+    websocket: webSocketSchema.prefault({}),
+    quic: quicSchema.prefault({}),
+    /** Where keadm leaves the token; read before `token`, and removed once there is a certificate. */
+    bootstrapFile: z.string().default('/etc/kubeedge/bootstrap-edgecore.conf'),
+  })
+  .refine((hub) => hub.websocket.enable, {
+    path: ['websocket', 'enable'],
+    message: 'exactly one transport must be on, and WebSocket is the one there is: set it to true',
+  });
+
+export type EdgeHubConfig = z.infer<typeof edgeHubConfigSchema>;
+
+export const edgeHubUnused: readonly string[] = ['rotateCertificates'];

@@ -1,0 +1,174 @@
+/**
+ * One connection to the cloud while it lasts: frames in, envelopes out, the beat that KubeEdge's cloud wants and
+ * pings that find a dead link within two beats. While MetaManager takes no more, the socket is not read, and
+ * then a pong cannot be seen either: the deadline is suspended.
+ */
+
+import type { Bus } from '#beehive/bus.ts';
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import { CancelledError, ProtocolError, TransportError } from '#protocol/errors.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { group, operation, source } from '#protocol/names.ts';
+import type { Connection } from '#protocol/transport/transport.ts';
+import { routeOf } from './route.ts';
+
+export interface LinkOptions {
+  readonly heartbeatMs: number;
+  readonly pongTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+  /** The modules that this daemon runs. */
+  readonly modules: readonly string[];
+}
+
+export interface LinkComponents {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly countFrame: (what: 'in' | 'out' | 'dropped') => void;
+}
+
+export class Link {
+  /** Whether the other end is a cloud of ours. */
+  readonly ours: boolean;
+  readonly #connection: Connection;
+  readonly #options: LinkOptions;
+  readonly #components: LinkComponents;
+  readonly #ended = new AbortController();
+  /** Why a write failed, when one did: it ends the link. */
+  #failure: string | undefined;
+  #paused = false;
+  #pauses = 0;
+
+  constructor(connection: Connection, ours: boolean, options: LinkOptions, components: LinkComponents) {
+    this.#connection = connection;
+    this.ours = ours;
+    this.#options = options;
+    this.#components = components;
+  }
+
+  /** Resolves with the reason when the connection is over, and closed. */
+  async run(stop: AbortSignal): Promise<string> {
+    const signal = AbortSignal.any([stop, this.#ended.signal]);
+    const parts = [this.#read(signal), this.#beat(signal), this.#watch(signal)];
+    const reasons = parts.map((part) => part.catch(reasonOf));
+    try {
+      const reason = await Promise.race([...reasons, this.#connection.closed]);
+      return this.#failure ?? reason;
+    } finally {
+      this.#ended.abort();
+      await this.#connection.close('ended by the edge');
+      await Promise.allSettled(reasons);
+    }
+  }
+
+  /** @throws TransportError when the envelope did not leave; then the link ends. */
+  async send(envelope: Envelope): Promise<void> {
+    try {
+      await this.#sendInTime(envelope);
+      this.#components.countFrame('out');
+    } catch (error) {
+      this.#failure ??= reasonOf(error);
+      this.#ended.abort();
+      throw error;
+    }
+  }
+
+  async #sendInTime(envelope: Envelope): Promise<void> {
+    const { writeTimeoutMs } = this.#options;
+    const sent = this.#connection.send(envelope).then(() => 'sent' as const);
+    if ((await this.#within(writeTimeoutMs, sent)) === 'sent') return;
+    throw new TransportError(`the cloud took nothing for ${writeTimeoutMs} ms`, {
+      code: 'timeout',
+      afterMs: writeTimeoutMs,
+    });
+  }
+
+  async #read(signal: AbortSignal): Promise<string> {
+    for await (const envelope of this.#connection.frames) {
+      this.#components.countFrame('in');
+      await this.#deliver(envelope, signal);
+    }
+    return 'the cloud closed the connection';
+  }
+
+  async #deliver(envelope: Envelope, signal: AbortSignal): Promise<void> {
+    const { bus, log, countFrame } = this.#components;
+    const routing = routeOf(envelope);
+    if (routing.answers && bus.answer(envelope)) return;
+    const { to } = routing;
+    if (to === undefined || !this.#options.modules.includes(to)) {
+      countFrame('dropped');
+      log.debug({ msgId: envelope.header.msg_id, route: envelope.route }, 'nobody here wants this');
+      return;
+    }
+    while (bus.send(to, envelope) === 'full') {
+      if (to !== source.metaManager) return countFrame('dropped');
+      await this.#pauseUntilDrained(to, signal);
+    }
+  }
+
+  async #pauseUntilDrained(to: string, signal: AbortSignal): Promise<void> {
+    this.#paused = true;
+    this.#pauses += 1;
+    try {
+      await Promise.race([this.#components.bus.drained(to), aborted(signal)]);
+    } finally {
+      this.#paused = false;
+    }
+    if (signal.aborted) throw new CancelledError();
+  }
+
+  /** The message that keeps a session at a KubeEdge cloud (wire 3.3): at once, then every beat. */
+  async #beat(signal: AbortSignal): Promise<string> {
+    const resource = 'node';
+    const route = {
+      source: source.webSocket,
+      group: group.resource,
+      operation: operation.keepalive,
+      resource,
+    };
+    for (;;) {
+      await this.send(newEnvelope(route, 'ping', { timestampMs: this.#components.clock.now() }));
+      await this.#components.clock.sleep(this.#options.heartbeatMs, signal);
+    }
+  }
+
+  async #watch(signal: AbortSignal): Promise<string> {
+    const { heartbeatMs, pongTimeoutMs } = this.#options;
+    for (;;) {
+      await this.#components.clock.sleep(heartbeatMs, signal);
+      if (this.#paused) continue;
+      const pauses = this.#pauses;
+      const pong = this.#connection.ping(signal).then(() => 'pong' as const);
+      const late = (await this.#within(pongTimeoutMs, pong)) === undefined;
+      if (late && !this.#paused && this.#pauses === pauses) return `no pong within ${pongTimeoutMs} ms`;
+    }
+  }
+
+  /** Undefined when the time is over first. */
+  async #within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+    const done = new AbortController();
+    const late = this.#components.clock.sleep(ms, done.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      done.abort();
+    }
+  }
+}
+
+/** Why a part of a link ended. A fault of our own is thrown on, for the supervisor. */
+function reasonOf(error: unknown): string {
+  if (error instanceof CancelledError) return 'ended here';
+  if (error instanceof TransportError || error instanceof ProtocolError) return error.message;
+  throw error;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
