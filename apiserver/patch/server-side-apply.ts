@@ -144,7 +144,7 @@ function mergeStated(current: JsonValue | undefined, stated: JsonValue, shape: S
     const key = elementOf(item);
     items.set(key, seen.kind === 'keyed' ? mergeStated(items.get(key), item, seen.of) : item);
   }
-  return inOrder([...items.values()], elementOf, stated.map(elementOf), current.map(elementOf));
+  return inOrder([...items.values()], elementOf, stated.map(elementOf), current.map(elementOf), 'behind');
 }
 
 /** Undefined when nothing is left. What `kept` names stays, and so does what it is in. */

@@ -91,6 +91,17 @@ describe('strategic merge patch', () => {
     expect(patched(pod, patch)).toMatchObject({ spec: { containers } });
   });
 
+  it('loses no item when two have the same merge key', () => {
+    const ports = [
+      { containerPort: 53, protocol: 'TCP' },
+      { containerPort: 53, protocol: 'UDP' },
+    ];
+    const target = { spec: { containers: [{ name: 'a', ports }] } };
+    const order = [{ containerPort: 53 }, { containerPort: 53 }];
+    const patch = { spec: { containers: [{ name: 'a', '$setElementOrder/ports': order }] } };
+    expect(patched(target, patch)).toEqual(target);
+  });
+
   it('retains only the named keys of a volume or strategy', () => {
     const target = { spec: { volumes: [{ name: 'v', emptyDir: {} }] } };
     const patch = {
