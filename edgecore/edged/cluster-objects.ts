@@ -1,0 +1,128 @@
+/**
+ * Reads of configMaps, secrets and service-account tokens through MetaManager, which answers from the store or
+ * asks the cloud. Nothing is kept here: what MetaManager holds is what the pod gets.
+ */
+
+import { z } from 'zod';
+import type { Bus } from '#beehive/bus.ts';
+import type { Clock } from '#beehive/clock.ts';
+import { BusError } from '#beehive/errors.ts';
+import { HawserError } from '#protocol/errors.ts';
+import { newEnvelope } from '#protocol/message.ts';
+import { group, operation, source } from '#protocol/names.ts';
+
+/** The object may exist, but cannot be read now. */
+export class ObjectUnavailableError extends HawserError<{ code: 'object-unavailable'; resource: string }> {}
+
+export type ObjectData = ReadonlyMap<string, Buffer>;
+
+export interface TokenRequest {
+  readonly audience: string | undefined;
+  readonly expirationSeconds: number;
+  readonly pod: { readonly name: string; readonly uid: string };
+}
+
+export interface ClusterObjects {
+  /** The entries of a configMap or secret; undefined when there is none. @throws ObjectUnavailableError */
+  data(kind: 'configmap' | 'secret', namespace: string, name: string): Promise<ObjectData | undefined>;
+  /** @throws ObjectUnavailableError */
+  token(
+    namespace: string,
+    serviceAccount: string,
+    request: TokenRequest,
+  ): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
+}
+
+const dataSchema = z.looseObject({
+  metadata: z.looseObject({ name: z.string() }),
+  data: z.record(z.string(), z.string()).nullish(),
+  binaryData: z.record(z.string(), z.string()).nullish(),
+});
+const tokenSchema = z.looseObject({
+  status: z.looseObject({ token: z.string().min(1), expirationTimestamp: z.string() }),
+});
+
+const answerTimeoutMs = 65_000;
+
+export function createClusterObjects(components: {
+  bus: Bus;
+  clock: Clock;
+  signal: () => AbortSignal | undefined;
+}): ClusterObjects {
+  const { bus, clock } = components;
+
+  async function query(
+    resource: string,
+    content: unknown,
+  ): Promise<{ content: unknown } | { error: string }> {
+    const envelope = newEnvelope(
+      { source: source.edged, group: group.meta, operation: operation.query, resource },
+      content,
+      { timestampMs: clock.now() },
+    );
+    const signal = components.signal();
+    try {
+      const answer = await bus.request('metamanager', envelope, {
+        timeoutMs: answerTimeoutMs,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      if (answer.route.operation === operation.error) return { error: String(answer.content).slice(0, 500) };
+      return { content: answer.content };
+    } catch (error) {
+      if (error instanceof BusError)
+        throw new ObjectUnavailableError(
+          `cannot read ${resource}`,
+          { code: 'object-unavailable', resource },
+          { cause: error },
+        );
+      throw error;
+    }
+  }
+
+  return {
+    async data(kind, namespace, name) {
+      const resource = `${namespace}/${kind}/${name}`;
+      const answer = await query(resource, null);
+      if ('error' in answer) {
+        if (/not ?found/i.test(answer.error)) return undefined;
+        throw new ObjectUnavailableError(`cannot read ${resource}: ${answer.error}`, {
+          code: 'object-unavailable',
+          resource,
+        });
+      }
+      const parsed = dataSchema.safeParse(answer.content);
+      if (!parsed.success) return undefined;
+      const entries = new Map<string, Buffer>();
+      const encoding = kind === 'secret' ? 'base64' : 'utf8';
+      for (const [key, value] of Object.entries(parsed.data.data ?? {}))
+        entries.set(key, Buffer.from(value, encoding));
+      for (const [key, value] of Object.entries(parsed.data.binaryData ?? {}))
+        entries.set(key, Buffer.from(value, 'base64'));
+      return entries;
+    },
+
+    async token(namespace, serviceAccount, request) {
+      const resource = `${namespace}/serviceaccounttoken/${serviceAccount}`;
+      const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: request.pod.name, uid: request.pod.uid };
+      const answer = await query(resource, {
+        metadata: { creationTimestamp: null },
+        spec: {
+          audiences: request.audience === undefined ? null : [request.audience],
+          expirationSeconds: request.expirationSeconds,
+          boundObjectRef,
+        },
+        status: { token: '', expirationTimestamp: null },
+      });
+      const unavailable = (why: string) =>
+        new ObjectUnavailableError(`no token for service account ${namespace}/${serviceAccount}: ${why}`, {
+          code: 'object-unavailable',
+          resource,
+        });
+      if ('error' in answer) throw unavailable(answer.error);
+      const parsed = tokenSchema.safeParse(answer.content);
+      if (!parsed.success) throw unavailable('the answer holds none');
+      const { token, expirationTimestamp } = parsed.data.status;
+      return { token, expiresAtMs: Date.parse(expirationTimestamp) };
+    },
+  };
+}

@@ -1,0 +1,316 @@
+/**
+ * What to do next for one pod: a pure function of the pod that is wanted, what the runtime says, and the time.
+ * It remembers nothing: attempts, exit codes and the back-off pause stand in the runtime, so a restarted
+ * edgecore plans on where the last one stopped.
+ */
+
+import { isSidecar, type Pod, type PodContainer, storedRestarts } from './pod.ts';
+
+export const backoffFirstMs = 10_000;
+export const backoffMaxMs = 300_000;
+/** A container that ran this long starts again at once, and its back-off from the beginning. */
+export const backoffResetAfterMs = 600_000;
+
+export interface ObservedContainer {
+  readonly id: string;
+  readonly sandboxId: string;
+  readonly name: string;
+  readonly attempt: number;
+  readonly image: string;
+  readonly state: 'created' | 'running' | 'exited' | 'unknown';
+  readonly createdAtMs: number;
+  readonly startedAtMs: number | undefined;
+  readonly finishedAtMs: number | undefined;
+  readonly exitCode: number | undefined;
+  readonly reason: string;
+  readonly message: string;
+  /** The pause before the start that follows this one. */
+  readonly backoffMs: number;
+}
+
+export interface ObservedSandbox {
+  readonly id: string;
+  readonly attempt: number;
+  readonly ready: boolean;
+}
+
+export interface Observed {
+  readonly sandboxes: readonly ObservedSandbox[];
+  readonly containers: readonly ObservedContainer[];
+}
+
+export interface Wanted {
+  readonly pod: Pod;
+  /** Set once the pod is to end; `removed` when the API knows it no more. */
+  readonly ending: { readonly graceMs: number; readonly removed: boolean } | undefined;
+}
+
+export type Step =
+  | { readonly do: 'run-sandbox'; readonly attempt: number }
+  | {
+      readonly do: 'start';
+      readonly sandboxId: string;
+      readonly name: string;
+      readonly attempt: number;
+      readonly backoffMs: number;
+    }
+  | {
+      readonly do: 'stop';
+      readonly containerId: string;
+      readonly name: string;
+      readonly graceMs: number;
+      readonly why: string;
+    }
+  | { readonly do: 'remove-container'; readonly containerId: string }
+  | { readonly do: 'stop-sandbox'; readonly sandboxId: string }
+  | { readonly do: 'remove-sandbox'; readonly sandboxId: string };
+
+export interface Waiting {
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface Plan {
+  readonly steps: readonly Step[];
+  /** Look again then, even if nothing happens. */
+  readonly wakeAtMs: number | undefined;
+  /** Why a container is not started now. */
+  readonly waiting: ReadonlyMap<string, Waiting>;
+  /** Nothing of the pod runs and nothing will. */
+  readonly finished: boolean;
+}
+
+export function plan(wanted: Wanted, observed: Observed, nowMs: number): Plan {
+  if (wanted.ending !== undefined) return planEnd(wanted.ending, wanted.pod, observed);
+  const draft = new Draft();
+  const { pod } = wanted;
+  const sandbox = newestReady(observed.sandboxes);
+  stopStrays(draft, pod, observed, sandbox);
+  removeOld(draft, observed, sandbox);
+  if (isFinished(pod, observed)) return planFinished(draft, pod, observed);
+  if (sandbox === undefined) {
+    const attempt = Math.max(-1, ...observed.sandboxes.map((it) => it.attempt)) + 1;
+    draft.steps.push({ do: 'run-sandbox', attempt });
+    return draft.done(false);
+  }
+  if (draft.stopping) return draft.done(false);
+  if (planInit(draft, pod, observed, sandbox, nowMs)) {
+    for (const container of pod.spec.containers) {
+      planContainer(draft, pod, container, policyOf(pod, container), observed, sandbox, nowMs);
+    }
+  }
+  return draft.done(false);
+}
+
+/** True when every container has ended for good under the restart policy. */
+export function isFinished(pod: Pod, observed: Observed): boolean {
+  const { restartPolicy } = pod.spec;
+  if (restartPolicy === 'Always') return false;
+  const failedInit = pod.spec.initContainers.some((container) => {
+    const last = newest(observed, container.name);
+    return !isSidecar(container) && restartPolicy === 'Never' && last !== undefined && hasFailed(last);
+  });
+  if (failedInit) return true;
+  return pod.spec.containers.every((container) => {
+    const last = newest(observed, container.name);
+    return last !== undefined && hasEnded(last) && (restartPolicy === 'Never' || last.exitCode === 0);
+  });
+}
+
+export function newest(observed: Observed, name: string): ObservedContainer | undefined {
+  let found: ObservedContainer | undefined;
+  for (const it of observed.containers) {
+    if (it.name === name && (found === undefined || it.attempt > found.attempt)) found = it;
+  }
+  return found;
+}
+
+/** When a container that ended may start again, and the pause that its next end will bring. */
+export function restartAt(
+  last: ObservedContainer,
+  sandboxId: string,
+): { readonly atMs: number; readonly nextBackoffMs: number } {
+  const endedMs = last.finishedAtMs ?? last.createdAtMs;
+  const ranMs = endedMs - (last.startedAtMs ?? endedMs);
+  const pauseMs = last.sandboxId !== sandboxId || ranMs >= backoffResetAfterMs ? 0 : last.backoffMs;
+  const nextBackoffMs = pauseMs === 0 ? backoffFirstMs : Math.min(backoffMaxMs, pauseMs * 2);
+  return { atMs: endedMs + pauseMs, nextBackoffMs };
+}
+
+class Draft {
+  readonly steps: Step[] = [];
+  readonly waiting = new Map<string, Waiting>();
+  wakeAtMs: number | undefined;
+
+  get stopping(): boolean {
+    return this.steps.some((step) => step.do === 'stop');
+  }
+
+  wakeAt(atMs: number): void {
+    this.wakeAtMs = Math.min(atMs, this.wakeAtMs ?? atMs);
+  }
+
+  done(finished: boolean): Plan {
+    const { steps, waiting, wakeAtMs } = this;
+    return { steps, waiting, wakeAtMs, finished };
+  }
+}
+
+function planEnd(ending: { graceMs: number; removed: boolean }, pod: Pod, observed: Observed): Plan {
+  const draft = new Draft();
+  const running = observed.containers.filter((it) => it.state === 'running' || it.state === 'unknown');
+  const sidecars = new Set(pod.spec.initContainers.filter(isSidecar).map((it) => it.name));
+  const mains = running.filter((it) => !sidecars.has(it.name));
+  for (const it of mains.length > 0 ? mains : running) {
+    draft.steps.push({
+      do: 'stop',
+      containerId: it.id,
+      name: it.name,
+      graceMs: ending.graceMs,
+      why: 'the pod was deleted',
+    });
+  }
+  if (running.length > 0) return draft.done(false);
+  for (const it of observed.sandboxes) {
+    if (ending.removed) draft.steps.push({ do: 'remove-sandbox', sandboxId: it.id });
+    else if (it.ready) draft.steps.push({ do: 'stop-sandbox', sandboxId: it.id });
+  }
+  return draft.done(draft.steps.length === 0);
+}
+
+function planFinished(draft: Draft, pod: Pod, observed: Observed): Plan {
+  for (const it of observed.containers) {
+    if (it.state !== 'running') continue;
+    draft.steps.push({
+      do: 'stop',
+      containerId: it.id,
+      name: it.name,
+      graceMs: (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
+      why: 'the pod has finished',
+    });
+  }
+  if (draft.stopping) return draft.done(false);
+  for (const it of observed.sandboxes)
+    if (it.ready) draft.steps.push({ do: 'stop-sandbox', sandboxId: it.id });
+  return draft.done(draft.steps.length === 0);
+}
+
+/** Containers of an old sandbox, of a name the pod no longer has, or of an older image. */
+function stopStrays(draft: Draft, pod: Pod, observed: Observed, sandbox: ObservedSandbox | undefined): void {
+  const specs = new Map([...pod.spec.initContainers, ...pod.spec.containers].map((it) => [it.name, it]));
+  for (const it of observed.containers) {
+    if (it.state !== 'running') continue;
+    const spec = specs.get(it.name);
+    const stray = spec === undefined || it.sandboxId !== sandbox?.id;
+    if (!stray && spec.image === it.image) continue;
+    draft.steps.push({
+      do: 'stop',
+      containerId: it.id,
+      name: it.name,
+      graceMs: (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
+      why: stray ? 'it does not belong to the pod any more' : 'its image was changed',
+    });
+  }
+}
+
+/** Keeps the two newest of each name (what runs, and how the one before ended) and the sandboxes they are in. */
+function removeOld(draft: Draft, observed: Observed, sandbox: ObservedSandbox | undefined): void {
+  const kept = new Set<string>();
+  for (const it of observed.containers) {
+    const newer = observed.containers.filter((other) => other.name === it.name && other.attempt > it.attempt);
+    if (newer.length >= 2 && hasEnded(it)) draft.steps.push({ do: 'remove-container', containerId: it.id });
+    else kept.add(it.sandboxId);
+  }
+  for (const it of observed.sandboxes) {
+    const replaced = sandbox !== undefined && it.attempt < sandbox.attempt;
+    if (replaced && !kept.has(it.id)) draft.steps.push({ do: 'remove-sandbox', sandboxId: it.id });
+  }
+}
+
+/** True when the init containers have done their part and the others may run. */
+function planInit(
+  draft: Draft,
+  pod: Pod,
+  observed: Observed,
+  sandbox: ObservedSandbox,
+  nowMs: number,
+): boolean {
+  const mainStarted = pod.spec.containers.some((container) => {
+    const last = newest(observed, container.name);
+    return last?.sandboxId === sandbox.id && last.state !== 'created';
+  });
+  for (const container of pod.spec.initContainers) {
+    const last = newest(observed, container.name);
+    const here = last?.sandboxId === sandbox.id ? last : undefined;
+    if (isSidecar(container)) {
+      if (here?.state === 'running') continue;
+      planContainer(draft, pod, container, 'Always', observed, sandbox, nowMs);
+      if (!mainStarted) return false;
+      continue;
+    }
+    if (mainStarted || (here !== undefined && hasEnded(here) && here.exitCode === 0)) continue;
+    const policy = pod.spec.restartPolicy === 'Never' ? 'Never' : 'OnFailure';
+    planContainer(draft, pod, container, policy, observed, sandbox, nowMs);
+    return false;
+  }
+  return true;
+}
+
+type Policy = Pod['spec']['restartPolicy'];
+
+function policyOf(pod: Pod, container: PodContainer): Policy {
+  return isSidecar(container) ? 'Always' : pod.spec.restartPolicy;
+}
+
+function planContainer(
+  draft: Draft,
+  pod: Pod,
+  container: PodContainer,
+  policy: Policy,
+  observed: Observed,
+  sandbox: ObservedSandbox,
+  nowMs: number,
+): void {
+  const { name } = container;
+  const last = newest(observed, name);
+  const start = (attempt: number, backoffMs: number) =>
+    draft.steps.push({ do: 'start', sandboxId: sandbox.id, name, attempt, backoffMs });
+  if (last === undefined) {
+    const { restarts, ran } = storedRestarts(pod, name);
+    start(ran ? restarts + 1 : restarts, 0);
+    return;
+  }
+  if (last.state === 'running') return;
+  if (last.state === 'created') {
+    draft.steps.push({ do: 'remove-container', containerId: last.id });
+    start(last.attempt, last.backoffMs);
+    return;
+  }
+  const imageChanged = last.image !== container.image;
+  const anew =
+    last.sandboxId !== sandbox.id && policy !== 'Never' && pod.spec.initContainers.includes(container);
+  const again = policy === 'Always' || (policy === 'OnFailure' && hasFailed(last)) || imageChanged || anew;
+  if (!again) return;
+  const { atMs, nextBackoffMs } = restartAt(last, sandbox.id);
+  if (imageChanged || nowMs >= atMs) {
+    start(last.attempt + 1, nextBackoffMs);
+    return;
+  }
+  draft.wakeAt(atMs);
+  draft.waiting.set(name, {
+    reason: 'CrashLoopBackOff',
+    message: `back-off ${Math.round(last.backoffMs / 1000)}s restarting failed container ${name}`,
+  });
+}
+
+function newestReady(sandboxes: readonly ObservedSandbox[]): ObservedSandbox | undefined {
+  return sandboxes.filter((it) => it.ready).sort((a, b) => b.attempt - a.attempt)[0];
+}
+
+function hasEnded(it: ObservedContainer): boolean {
+  return it.state === 'exited' || it.state === 'unknown';
+}
+
+function hasFailed(it: ObservedContainer): boolean {
+  return hasEnded(it) && it.exitCode !== 0;
+}

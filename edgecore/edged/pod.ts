@@ -1,0 +1,188 @@
+/**
+ * What edged reads of a Pod. Everything else is kept as it came and never looked at; a null list, as Go writes
+ * an empty one, reads as empty.
+ */
+
+import { z } from 'zod';
+import { objectMetaSchema } from '#protocol/resources/object.ts';
+
+const list = <S extends z.ZodType>(item: S) =>
+  z
+    .array(item)
+    .nullish()
+    .transform((items) => items ?? []);
+
+const quantity = z.union([z.string(), z.number()]).transform(String);
+const quantities = z.record(z.string(), quantity).nullish();
+
+const keyOf = z.looseObject({
+  name: z.string().default(''),
+  key: z.string(),
+  optional: z.boolean().nullish(),
+});
+const fieldRefSchema = z.looseObject({ fieldPath: z.string() });
+const resourceFieldRefSchema = z.looseObject({
+  containerName: z.string().nullish(),
+  resource: z.string(),
+  divisor: quantity.nullish(),
+});
+
+export const envVarSchema = z.looseObject({
+  name: z.string(),
+  value: z.string().nullish(),
+  valueFrom: z
+    .looseObject({
+      configMapKeyRef: keyOf.nullish(),
+      secretKeyRef: keyOf.nullish(),
+      fieldRef: fieldRefSchema.nullish(),
+      resourceFieldRef: resourceFieldRefSchema.nullish(),
+    })
+    .nullish(),
+});
+
+const envFromSource = z.looseObject({ name: z.string().default(''), optional: z.boolean().nullish() });
+
+export const envFromSchema = z.looseObject({
+  prefix: z.string().nullish(),
+  configMapRef: envFromSource.nullish(),
+  secretRef: envFromSource.nullish(),
+});
+
+const securityContextSchema = z
+  .looseObject({ runAsUser: z.number().nullish(), runAsGroup: z.number().nullish() })
+  .nullish();
+
+export const containerSchema = z.looseObject({
+  name: z.string(),
+  image: z.string().default(''),
+  command: list(z.string()),
+  args: list(z.string()),
+  workingDir: z.string().nullish(),
+  env: list(envVarSchema),
+  envFrom: list(envFromSchema),
+  volumeMounts: list(
+    z.looseObject({
+      name: z.string(),
+      mountPath: z.string(),
+      readOnly: z.boolean().nullish(),
+      subPath: z.string().nullish(),
+    }),
+  ),
+  resources: z.looseObject({ limits: quantities, requests: quantities }).nullish(),
+  securityContext: securityContextSchema,
+  /** On an init container, `Always` makes it a sidecar. */
+  restartPolicy: z.string().nullish(),
+});
+
+const keyToPath = z.looseObject({ key: z.string(), path: z.string(), mode: z.number().nullish() });
+const downwardItem = z.looseObject({
+  path: z.string(),
+  fieldRef: fieldRefSchema.nullish(),
+  resourceFieldRef: resourceFieldRefSchema.nullish(),
+  mode: z.number().nullish(),
+});
+
+const configMapSource = z.looseObject({
+  name: z.string().default(''),
+  items: list(keyToPath),
+  optional: z.boolean().nullish(),
+});
+
+export const volumeSchema = z.looseObject({
+  name: z.string(),
+  emptyDir: z.looseObject({ medium: z.string().nullish() }).nullish(),
+  hostPath: z.looseObject({ path: z.string(), type: z.string().nullish() }).nullish(),
+  configMap: configMapSource.extend({ defaultMode: z.number().nullish() }).nullish(),
+  secret: z
+    .looseObject({
+      secretName: z.string().default(''),
+      items: list(keyToPath),
+      optional: z.boolean().nullish(),
+      defaultMode: z.number().nullish(),
+    })
+    .nullish(),
+  downwardAPI: z.looseObject({ items: list(downwardItem), defaultMode: z.number().nullish() }).nullish(),
+  projected: z
+    .looseObject({
+      defaultMode: z.number().nullish(),
+      sources: list(
+        z.looseObject({
+          configMap: configMapSource.nullish(),
+          secret: configMapSource.nullish(),
+          downwardAPI: z.looseObject({ items: list(downwardItem) }).nullish(),
+          serviceAccountToken: z
+            .looseObject({
+              audience: z.string().nullish(),
+              expirationSeconds: z.number().nullish(),
+              path: z.string(),
+            })
+            .nullish(),
+        }),
+      ),
+    })
+    .nullish(),
+});
+
+export const podSchema = z.looseObject({
+  metadata: objectMetaSchema.extend({ uid: z.string().min(1) }),
+  spec: z.looseObject({
+    nodeName: z.string().nullish(),
+    hostname: z.string().nullish(),
+    hostNetwork: z.boolean().nullish(),
+    serviceAccountName: z.string().nullish(),
+    restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
+    terminationGracePeriodSeconds: z.number().nullish(),
+    securityContext: securityContextSchema,
+    containers: z.array(containerSchema),
+    initContainers: list(containerSchema),
+    volumes: list(volumeSchema),
+  }),
+  status: z
+    .looseObject({
+      phase: z.string().nullish(),
+      startTime: z.string().nullish(),
+      conditions: list(
+        z.looseObject({ type: z.string(), status: z.string(), lastTransitionTime: z.string().nullish() }),
+      ),
+      containerStatuses: list(containerCount()),
+      initContainerStatuses: list(containerCount()),
+    })
+    .nullish(),
+});
+
+function containerCount() {
+  return z.looseObject({
+    name: z.string(),
+    restartCount: z.number().default(0),
+    containerID: z.string().nullish(),
+  });
+}
+
+export type Pod = z.infer<typeof podSchema>;
+export type PodContainer = z.infer<typeof containerSchema>;
+export type PodVolume = z.infer<typeof volumeSchema>;
+export type EnvVar = z.infer<typeof envVarSchema>;
+
+export function podNamespace(pod: Pod): string {
+  return pod.metadata.namespace ?? 'default';
+}
+
+export function podKey(pod: Pod): string {
+  return `${podNamespace(pod)}/${pod.metadata.name}`;
+}
+
+export function isSidecar(container: PodContainer): boolean {
+  return container.restartPolicy === 'Always';
+}
+
+export function gracePeriodMs(pod: Pod): number {
+  const seconds = pod.metadata.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30;
+  return Math.max(0, seconds) * 1000;
+}
+
+/** How often the container has started before, as far as the stored status knows. */
+export function storedRestarts(pod: Pod, name: string): { restarts: number; ran: boolean } {
+  const all = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])];
+  const found = all.find((it) => it.name === name);
+  return { restarts: found?.restartCount ?? 0, ran: (found?.containerID ?? '') !== '' };
+}

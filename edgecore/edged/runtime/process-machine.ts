@@ -1,0 +1,89 @@
+/** What the process runtime asks of the machine: files, tools, stray processes, and whether it may mount. */
+
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdir, readlink, realpath, stat } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import type { FileView } from './mount-plan.ts';
+import { identify, type ProcessIdentity } from './process-identity.ts';
+import type { Namespace } from './process-shim.ts';
+
+/** In every process of a container, inherited by what it starts. */
+export const markVariable = 'HAWSER_CONTAINER';
+
+export const fileView: FileView = {
+  async kind(path) {
+    try {
+      return (await stat(path)).isDirectory() ? 'directory' : 'file';
+    } catch {
+      return 'missing';
+    }
+  },
+  realpath: (path) => realpath(path),
+  async entries(path) {
+    const entries = await readdir(path, { withFileTypes: true });
+    return Promise.all(
+      entries.map(async (entry) => {
+        if (!entry.isSymbolicLink())
+          return {
+            name: entry.name,
+            kind: entry.isDirectory() ? ('directory' as const) : ('file' as const),
+            target: '',
+          };
+        return { name: entry.name, kind: 'link' as const, target: await readlink(join(path, entry.name)) };
+      }),
+    );
+  },
+};
+
+/** The file that a command names, by PATH as the container has it; undefined when none can be run. */
+export function findExecutable(command: string, path: string, cwd: string): string | undefined {
+  const candidates = command.includes('/')
+    ? [command.startsWith('/') ? command : join(cwd, command)]
+    : path.split(delimiter).map((directory) => join(directory, command));
+  return candidates.find((candidate) => {
+    try {
+      accessSync(candidate, constants.X_OK);
+      return statSync(candidate).isFile();
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Which mount namespace this machine lets us have, or why none. */
+export function probeNamespace(directory: string): { namespace: Namespace; refused: string | undefined } {
+  const isRoot = process.getuid?.() === 0;
+  const kinds: readonly [Namespace, string[]][] = [
+    ...(isRoot ? [['root', ['--mount']] as [Namespace, string[]]] : []),
+    ['user', ['--user', '--map-root-user', '--mount']],
+  ];
+  let said = '';
+  for (const [namespace, flags] of kinds) {
+    const tried = spawnSync('unshare', [...flags, 'mount', '-t', 'tmpfs', 'hawser', directory], {
+      timeout: 5000,
+    });
+    if (tried.status === 0) return { namespace, refused: undefined };
+    said = (tried.error?.message ?? tried.stderr?.toString() ?? '').trim();
+  }
+  return {
+    namespace: 'none',
+    refused: `this machine lets us have no mount namespace (${said || 'unshare failed'}); run edgecore as root, or allow user namespaces`,
+  };
+}
+
+/** Processes that carry a container's mark, wherever they went. */
+export function findMarked(containerId: string): ProcessIdentity[] {
+  const mark = `${markVariable}=${containerId}`;
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^[0-9]+$/.test(name)) return [];
+    try {
+      const environment = readFileSync(`/proc/${name}/environ`, 'latin1');
+      if (!environment.split('\0').includes(mark)) return [];
+    } catch {
+      return [];
+    }
+    const identity = identify(Number(name));
+    return identity === undefined ? [] : [identity];
+  });
+}

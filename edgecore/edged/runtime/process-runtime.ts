@@ -1,0 +1,575 @@
+/**
+ * The `process` runtime: a container is its `command` as a supervised process group on the host. Images are not
+ * pulled and limits are not enforced; pods share the host's network.
+ *
+ * Built so that nothing hangs on edgecore's life: a shell script of 1 MB per container (process-shim.ts) waits
+ * for the command and writes its exit code, one log writer per edge (process-logs.ts) writes all logs, and the
+ * state directory (process-state.ts) is the whole truth. A daemon that owned the containers would take them
+ * with it when it dies; here any part may be killed, and the next edgecore finds the rest. Mounts are per
+ * container, because two containers of a pod may want different volumes at one path.
+ */
+
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, type FSWatcher, mkdirSync, watch } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import { describeError } from '#protocol/errors.ts';
+import { EventFeed } from './event-feed.ts';
+import { planMounts } from './mount-plan.ts';
+import { type ExecTarget, exec, execSync, portForward } from './process-exec.ts';
+import { identify, isAlive, readStat, signal } from './process-identity.ts';
+import { fileView, findExecutable, findMarked, markVariable, probeNamespace } from './process-machine.ts';
+import { type Namespace, shimArguments, shimScript, splitEnv } from './process-shim.ts';
+import { type ContainerRecord, ProcessState, type RunState, type SandboxRecord } from './process-state.ts';
+import {
+  type Container,
+  type ContainerConfig,
+  type ContainerStats,
+  type ContainerStatus,
+  type ExecRequest,
+  type ExecResult,
+  type Filter,
+  type Image,
+  label,
+  RuntimeError,
+  type RuntimeEvent,
+  type RuntimeService,
+  type RuntimeStatus,
+  type RuntimeVersion,
+  type Sandbox,
+  type SandboxConfig,
+  type SandboxStatus,
+  type StreamSession,
+} from './runtime-service.ts';
+
+export interface ProcessRuntimeOptions {
+  /** Where the state is kept; one edge, one directory. */
+  readonly root: string;
+  /** Our mark on everything that is created. */
+  readonly instance: string;
+  /** The bundled log writer (dist/process-logs.js). */
+  readonly logWriterFile: string;
+  readonly logBytesMax?: number;
+  readonly logFilesMax?: number;
+}
+
+const checkMs = 1000;
+const startTimeoutMs = 10_000;
+const clockTicksPerSecond = 100;
+const pageBytes = 4096;
+const noCommand =
+  "the process runtime runs a container's `command` on the host and cannot use image entrypoints: set `command`";
+
+export function createProcessRuntime(
+  options: ProcessRuntimeOptions,
+  components: { clock: Clock; log: Log },
+): RuntimeService {
+  return new ProcessRuntime(options, components);
+}
+
+/** Ends all that the state directory names and removes it; for taking an edge off the machine. */
+export async function removeProcessRuntime(root: string, clock: Clock): Promise<void> {
+  const state = new ProcessState(root);
+  const found = state.containers().map((record) => ({ record, run: state.observe(record) }));
+  for (const { run } of found) if (run.process !== undefined) signal(run.process, 'SIGTERM', 'group');
+  const deadlineMs = clock.monotonicMs() + 5000;
+  while (found.some(({ run }) => run.process && isAlive(run.process)) && clock.monotonicMs() < deadlineMs)
+    await clock.sleep(50);
+  for (const { record, run } of found) {
+    endAll(record.id, run);
+    if (run.shim !== undefined) signal(run.shim, 'SIGKILL', 'process');
+  }
+  const writer = state.writer();
+  if (writer !== undefined) signal(writer, 'SIGKILL', 'process');
+  for (const { id } of state.containers()) state.removeContainer(id);
+  for (const { id } of state.sandboxes()) state.removeSandbox(id);
+}
+
+/** Kills what a container has running. Its shim is spared when there is an exit code for it to write. */
+function endAll(containerId: string, run: RunState): void {
+  if (run.process !== undefined) signal(run.process, 'SIGKILL', 'group');
+  else if (run.shim !== undefined) signal(run.shim, 'SIGKILL', 'group');
+  endStrays(containerId, run);
+}
+
+/** What left the command's group. The shim and its tools are a group of their own and no strays. */
+function endStrays(containerId: string, run: RunState): void {
+  for (const stray of findMarked(containerId))
+    if (readStat(stray.pid)?.group !== run.shim?.pid) signal(stray, 'SIGKILL', 'process');
+}
+
+interface Tracked {
+  readonly record: ContainerRecord;
+  /** Not kept on disk: a container created by an edgecore that has gone must be created again. */
+  readonly config: ContainerConfig | undefined;
+  run: RunState;
+  watcher: FSWatcher | undefined;
+  termSent: boolean;
+  readonly changed: Set<() => void>;
+}
+
+class ProcessRuntime implements RuntimeService {
+  readonly #options: ProcessRuntimeOptions;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #state: ProcessState;
+  readonly #script: string;
+  readonly #namespace: Namespace;
+  readonly #mountsRefused: string | undefined;
+  readonly #feed = new EventFeed<RuntimeEvent>();
+  readonly #sandboxes = new Map<string, SandboxRecord>();
+  readonly #containers = new Map<string, Tracked>();
+  readonly #closed = new AbortController();
+  #writerTries = 0;
+
+  constructor(options: ProcessRuntimeOptions, components: { clock: Clock; log: Log }) {
+    this.#options = options;
+    this.#clock = components.clock;
+    this.#log = components.log.child({ module: 'process-runtime' });
+    this.#state = new ProcessState(options.root);
+    this.#script = this.#state.writeScript(shimScript);
+    const { namespace, refused } = probeNamespace(this.#state.containersDirectory);
+    this.#namespace = namespace;
+    this.#mountsRefused = refused;
+    for (const id of this.#state.halfMade()) this.#state.removeContainer(id);
+    for (const record of this.#state.sandboxes()) this.#sandboxes.set(record.id, record);
+    for (const record of this.#state.containers()) this.#track(record, undefined);
+    this.#ensureLogWriter();
+    void this.#checkNowAndThen();
+  }
+
+  async version(): Promise<RuntimeVersion> {
+    return { name: 'process', version: '1' };
+  }
+
+  async status(): Promise<RuntimeStatus> {
+    const missing = existsSync(this.#options.logWriterFile)
+      ? ''
+      : `${this.#options.logWriterFile} is missing`;
+    return {
+      conditions: [
+        { type: 'RuntimeReady', ok: missing === '', reason: missing && 'LogWriterMissing', message: missing },
+        { type: 'NetworkReady', ok: true, reason: '', message: '' },
+      ],
+      usesImages: false,
+      mountsRefused: this.#mountsRefused,
+    };
+  }
+
+  async runPodSandbox(config: SandboxConfig): Promise<string> {
+    for (const it of this.#sandboxes.values())
+      if (it.podUid === config.podUid && it.attempt === config.attempt) return it.id;
+    const record: SandboxRecord = {
+      id: newId(),
+      podUid: config.podUid,
+      podName: config.podName,
+      podNamespace: config.podNamespace,
+      attempt: config.attempt,
+      hostname: config.hostname,
+      logDirectory: config.logDirectory,
+      createdAtMs: this.#clock.now(),
+      bootId: this.#state.bootId,
+      stopped: false,
+      labels: { ...config.labels, [label.instance]: this.#options.instance },
+    };
+    this.#state.writeSandbox(record);
+    this.#sandboxes.set(record.id, record);
+    return record.id;
+  }
+
+  async stopPodSandbox(id: string): Promise<void> {
+    const record = this.#sandboxes.get(id);
+    if (record === undefined) return;
+    await Promise.all(this.#inSandbox(id).map((it) => this.stopContainer(it.record.id, 0)));
+    if (record.stopped) return;
+    const stopped = { ...record, stopped: true };
+    this.#state.writeSandbox(stopped);
+    this.#sandboxes.set(id, stopped);
+  }
+
+  async removePodSandbox(id: string): Promise<void> {
+    await this.stopPodSandbox(id);
+    for (const it of this.#inSandbox(id)) await this.removeContainer(it.record.id);
+    this.#state.removeSandbox(id);
+    this.#sandboxes.delete(id);
+  }
+
+  async listPodSandboxes(filter: Filter = {}): Promise<readonly Sandbox[]> {
+    return [...this.#sandboxes.values()]
+      .filter((it) => filter.podUid === undefined || it.podUid === filter.podUid)
+      .map((it) => this.#sandboxStatus(it));
+  }
+
+  async podSandboxStatus(id: string): Promise<SandboxStatus> {
+    const record = this.#sandboxes.get(id);
+    if (record === undefined) throw new RuntimeError(`no sandbox ${id}`, { code: 'not-found', id });
+    return this.#sandboxStatus(record);
+  }
+
+  async createContainer(sandboxId: string, config: ContainerConfig): Promise<string> {
+    const sandbox = this.#sandboxes.get(sandboxId);
+    if (sandbox === undefined)
+      throw new RuntimeError(`no sandbox ${sandboxId}`, { code: 'not-found', id: sandboxId });
+    for (const { record } of this.#inSandbox(sandboxId))
+      if (record.name === config.name && record.attempt === config.attempt) return record.id;
+    this.#refuseWhatCannotBe(config);
+    const record: ContainerRecord = {
+      id: newId(),
+      sandboxId,
+      podUid: sandbox.podUid,
+      name: config.name,
+      attempt: config.attempt,
+      image: config.image,
+      createdAtMs: this.#clock.now(),
+      bootId: this.#state.bootId,
+      namespace: this.#mountsOf(config).length > 0 ? this.#namespace : 'none',
+      logPath: join(sandbox.logDirectory, config.logPath),
+      labels: { ...config.labels, [label.instance]: this.#options.instance },
+      annotations: { ...config.annotations },
+    };
+    mkdirSync(join(record.logPath, '..'), { recursive: true, mode: 0o755 });
+    this.#state.createContainer(record, {
+      path: record.logPath,
+      bytesMax: this.#options.logBytesMax ?? 10 * 1024 * 1024,
+      filesMax: this.#options.logFilesMax ?? 5,
+    });
+    this.#track(record, config);
+    this.#tell('created', record);
+    return record.id;
+  }
+
+  async startContainer(id: string): Promise<void> {
+    const it = this.#find(id);
+    const { record, config } = it;
+    if (this.#observe(it).state !== 'created') return;
+    const refuse = (reason: string) =>
+      new RuntimeError(`cannot start ${record.name}: ${reason}`, { code: 'cannot-start', name: record.name });
+    if (config === undefined) throw refuse('it was created by an edgecore that has ended; create it again');
+    const mounts = this.#mountsOf(config);
+    const directory = this.#state.directory(id);
+    const planned = await planMounts(mounts, fileView, join(directory, 'root'), record.name);
+    const sandbox = this.#sandboxes.get(record.sandboxId);
+    const path = config.env.get('PATH') ?? process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin';
+    const [command = '', ...rest] = config.command;
+    const cwd = config.workingDir ?? '/';
+    if (mounts.length === 0 && findExecutable(command, path, cwd) === undefined)
+      throw refuse(
+        `"${command}": executable file not found${command.includes('/') ? '' : ` in PATH ${path}`}`,
+      );
+    const { early, late } = splitEnv(config.env);
+    const args = shimArguments({
+      script: this.#script,
+      directory,
+      namespace: record.namespace,
+      mounts: planned.ops,
+      root: planned.root,
+      cwd,
+      user: this.#userOf(config),
+      lateEnv: late,
+      argv: [command, ...rest, ...config.args],
+    });
+    const env = { PATH: path, HOME: '/', HOSTNAME: sandbox?.hostname ?? '', ...early, [markVariable]: id };
+    await this.#spawn(it, args, { ...env, PATH: process.env.PATH ?? path }, refuse);
+    this.#tell('started', record);
+  }
+
+  async stopContainer(id: string, graceMs: number): Promise<void> {
+    const it = this.#containers.get(id);
+    if (it === undefined || this.#observe(it).state !== 'running') {
+      if (it !== undefined) endStrays(it.record.id, it.run);
+      return;
+    }
+    if (!it.termSent && graceMs > 0 && it.run.process !== undefined)
+      it.termSent = signal(it.run.process, 'SIGTERM', 'group');
+    const done = new AbortController();
+    const late = graceMs > 0 ? this.#clock.sleep(graceMs, done.signal).catch(() => {}) : undefined;
+    await Promise.race([late, this.#exited(it, done.signal)]);
+    while (this.#observe(it).state === 'running' && !this.#closed.signal.aborted) {
+      endAll(id, it.run);
+      await Promise.race([
+        this.#exited(it, done.signal),
+        this.#clock.sleep(100, done.signal).catch(() => {}),
+      ]);
+    }
+    done.abort();
+    endStrays(it.record.id, it.run);
+  }
+
+  async removeContainer(id: string): Promise<void> {
+    const it = this.#containers.get(id);
+    if (it === undefined) return;
+    await this.stopContainer(id, 0);
+    const { shim } = this.#observe(it);
+    if (shim !== undefined) signal(shim, 'SIGKILL', 'process');
+    it.watcher?.close();
+    this.#containers.delete(id);
+    this.#state.removeContainer(id);
+    this.#tell('deleted', it.record);
+  }
+
+  async listContainers(filter: Filter = {}): Promise<readonly Container[]> {
+    return [...this.#containers.values()]
+      .filter((it) => filter.podUid === undefined || it.record.podUid === filter.podUid)
+      .map((it) => this.#containerStatus(it));
+  }
+
+  async containerStatus(id: string): Promise<ContainerStatus> {
+    return this.#containerStatus(this.#find(id));
+  }
+
+  async execSync(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
+    return execSync(this.#running(id), command, timeoutMs, this.#clock);
+  }
+
+  async exec(id: string, request: ExecRequest): Promise<StreamSession> {
+    if (request.tty)
+      throw new RuntimeError('the process runtime has no terminals: leave out --tty', {
+        code: 'unsupported',
+        what: 'tty',
+      });
+    return exec(this.#running(id), request);
+  }
+
+  async attach(id: string): Promise<StreamSession> {
+    this.#running(id);
+    const { logPath } = this.#find(id).record;
+    throw new RuntimeError(`the process runtime cannot attach: read the log ${logPath}`, {
+      code: 'unsupported',
+      what: 'attach',
+    });
+  }
+
+  async portForward(sandboxId: string, port: number) {
+    await this.podSandboxStatus(sandboxId);
+    return portForward(port);
+  }
+
+  async pullImage(reference: string): Promise<string> {
+    throw new RuntimeError(`the process runtime pulls no images (${reference})`, {
+      code: 'unsupported',
+      what: 'images',
+    });
+  }
+
+  async listImages(): Promise<readonly Image[]> {
+    return [];
+  }
+
+  async imageStatus(): Promise<Image | undefined> {
+    return undefined;
+  }
+
+  async removeImage(): Promise<void> {}
+
+  async listContainerStats(filter: Filter = {}): Promise<readonly ContainerStats[]> {
+    const all = await this.listContainers(filter);
+    return all.flatMap(({ id, podUid, name, state }) => {
+      const pid = this.#containers.get(id)?.run.process?.pid;
+      const stat = state === 'running' && pid !== undefined ? readStat(pid) : undefined;
+      if (stat === undefined) return [];
+      const cpuNanoseconds = (stat.cpuTicks * 1e9) / clockTicksPerSecond;
+      return [
+        {
+          id,
+          podUid,
+          name,
+          atMs: this.#clock.now(),
+          cpuNanoseconds,
+          memoryBytes: stat.residentPages * pageBytes,
+        },
+      ];
+    });
+  }
+
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return this.#feed.read(AbortSignal.any([signal, this.#closed.signal]));
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    for (const it of this.#containers.values()) it.watcher?.close();
+  }
+
+  #refuseWhatCannotBe(config: ContainerConfig): void {
+    const refuse = (reason: string) => new RuntimeError(reason, { code: 'cannot-create', name: config.name });
+    if (config.command.length === 0) throw refuse(noCommand);
+    const isRoot = process.getuid?.() === 0;
+    if (!isRoot && config.runAsUser !== undefined && config.runAsUser !== process.getuid?.())
+      throw refuse(`runAsUser ${config.runAsUser} needs an edgecore that runs as root`);
+    if (this.#mountsRefused !== undefined && config.mounts.some((it) => !it.optional))
+      throw refuse(`volumes cannot appear at their mountPath: ${this.#mountsRefused}`);
+  }
+
+  #mountsOf(config: ContainerConfig) {
+    return this.#mountsRefused === undefined ? config.mounts : [];
+  }
+
+  #userOf({ runAsUser, runAsGroup }: ContainerConfig): { uid: number; gid: number } | undefined {
+    if (process.getuid?.() !== 0 || (runAsUser === undefined && runAsGroup === undefined)) return undefined;
+    return { uid: runAsUser ?? 0, gid: runAsGroup ?? runAsUser ?? 0 };
+  }
+
+  async #spawn(
+    it: Tracked,
+    args: string[],
+    env: Record<string, string>,
+    refuse: (reason: string) => RuntimeError,
+  ): Promise<void> {
+    const child = spawn('/bin/sh', args, { detached: true, stdio: 'ignore', env, cwd: '/' });
+    const failed = new Promise<Error>((resolve) => child.once('error', resolve));
+    const shim = child.pid === undefined ? undefined : identify(child.pid);
+    if (shim === undefined) throw refuse(describeError(await failed));
+    this.#state.markStarted(it.record.id, shim);
+    child.unref();
+    const done = new AbortController();
+    const isUp = () => {
+      const run = this.#observe(it);
+      return run.process !== undefined || run.state === 'exited';
+    };
+    const up = this.#until(it, isUp, done.signal);
+    child.once('exit', () => this.#changed(it));
+    await Promise.race([up, this.#clock.sleep(startTimeoutMs, done.signal).catch(() => {})]);
+    done.abort();
+  }
+
+  #track(record: ContainerRecord, config: ContainerConfig | undefined): void {
+    const it: Tracked = {
+      record,
+      config,
+      run: this.#state.observe(record),
+      watcher: undefined,
+      termSent: false,
+      changed: new Set(),
+    };
+    this.#containers.set(record.id, it);
+    if (it.run.state === 'exited') return;
+    it.watcher = watch(this.#state.directory(record.id), (_event, name) => {
+      if (name === 'exit' || name === 'pid') this.#changed(it);
+    });
+    it.watcher.on('error', () => it.watcher?.close());
+  }
+
+  /** The state as it is now; an end is told once. */
+  #observe(it: Tracked): RunState {
+    if (it.run.state === 'exited') return it.run;
+    it.run = this.#state.observe(it.record);
+    if (it.run.state === 'exited') {
+      it.watcher?.close();
+      endStrays(it.record.id, it.run);
+      this.#tell('stopped', it.record);
+    }
+    return it.run;
+  }
+
+  #changed(it: Tracked): void {
+    if (!this.#containers.has(it.record.id)) return;
+    this.#observe(it);
+    for (const wake of [...it.changed]) wake();
+  }
+
+  #exited(it: Tracked, signal: AbortSignal): Promise<void> {
+    return this.#until(it, () => this.#observe(it).state === 'exited', signal);
+  }
+
+  async #until(it: Tracked, holds: () => boolean, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const look = () => {
+        if (!signal.aborted && !holds()) return;
+        it.changed.delete(look);
+        resolve();
+      };
+      it.changed.add(look);
+      signal.addEventListener('abort', look, { once: true });
+      look();
+    });
+  }
+
+  /** A shim that was killed tells nothing, so running containers are looked at each second; so is the log writer. */
+  async #checkNowAndThen(): Promise<void> {
+    const { signal } = this.#closed;
+    while (!signal.aborted) {
+      await this.#clock.sleep(checkMs, signal).catch(() => {});
+      if (signal.aborted) return;
+      try {
+        for (const it of this.#containers.values()) if (it.run.state === 'running') this.#changed(it);
+        this.#ensureLogWriter();
+      } catch (error) {
+        this.#log.warn({ err: error }, 'cannot look after the containers');
+      }
+    }
+  }
+
+  #ensureLogWriter(): void {
+    const { logWriterFile } = this.#options;
+    const present = this.#state.writer();
+    if (present !== undefined && isAlive(present)) return;
+    const owner = identify(process.pid);
+    if (owner === undefined || !existsSync(logWriterFile)) return;
+    this.#writerTries += 1;
+    if (this.#writerTries > 1)
+      this.#log.warn({ tries: this.#writerTries }, 'the log writer ended, starting it again');
+    const args = ['--max-old-space-size=48', '--max-semi-space-size=1', logWriterFile];
+    const child = spawn(
+      process.execPath,
+      [...args, this.#state.containersDirectory, String(owner.pid), owner.start],
+      { detached: true, stdio: 'ignore', env: {}, cwd: '/' },
+    );
+    child.on('error', (error) => this.#log.error({ err: error }, 'cannot start the log writer'));
+    child.unref();
+    const identity = child.pid === undefined ? undefined : identify(child.pid);
+    if (identity !== undefined) this.#state.writeWriter(identity);
+  }
+
+  #running(id: string): ExecTarget {
+    const it = this.#find(id);
+    const run = this.#observe(it);
+    if (run.state !== 'running' || run.process === undefined)
+      throw new RuntimeError(`container ${it.record.name} does not run`, { code: 'not-running', id });
+    return { process: run.process, namespace: it.record.namespace };
+  }
+
+  #find(id: string): Tracked {
+    const it = this.#containers.get(id);
+    if (it === undefined) throw new RuntimeError(`no container ${id}`, { code: 'not-found', id });
+    return it;
+  }
+
+  #inSandbox(id: string): Tracked[] {
+    return [...this.#containers.values()].filter((it) => it.record.sandboxId === id);
+  }
+
+  #tell(type: RuntimeEvent['type'], record: ContainerRecord): void {
+    this.#feed.publish({ type, podUid: record.podUid, containerId: record.id });
+  }
+
+  #sandboxStatus(it: SandboxRecord): SandboxStatus {
+    const { id, podUid, podName, podNamespace, attempt, createdAtMs, labels } = it;
+    const state = !it.stopped && it.bootId === this.#state.bootId ? 'ready' : 'notready';
+    return { id, podUid, podName, podNamespace, attempt, createdAtMs, labels, state, ip: undefined };
+  }
+
+  #containerStatus(it: Tracked): ContainerStatus {
+    const { id, sandboxId, podUid, name, attempt, image, createdAtMs, labels, annotations, logPath } =
+      it.record;
+    const { state, startedAtMs, finishedAtMs, exitCode, reason, message } = this.#observe(it);
+    const identity = {
+      id,
+      sandboxId,
+      podUid,
+      name,
+      attempt,
+      image,
+      createdAtMs,
+      labels,
+      annotations,
+      logPath,
+    };
+    return { ...identity, state, startedAtMs, finishedAtMs, exitCode, reason, message };
+  }
+}
+
+function newId(): string {
+  return randomUUID().replaceAll('-', '');
+}

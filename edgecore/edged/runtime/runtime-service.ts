@@ -1,0 +1,240 @@
+/**
+ * The contract of a container runtime, shaped after CRI so that `cri`, `process` and `memory` stand behind it
+ * alike. The runtime is the truth about what runs: callers keep no copy that could disagree.
+ *
+ * Create is find-or-create: a sandbox by pod uid and attempt, a container by sandbox, name and attempt. All
+ * that is created carries the instance id, and lists show only what carries ours. Stop and remove of what is
+ * gone already succeed. The suite in test/suites holds every implementation to this.
+ */
+
+import type { Readable, Writable } from 'node:stream';
+import { HawserError } from '#protocol/errors.ts';
+
+export const label = {
+  podName: 'io.kubernetes.pod.name',
+  podNamespace: 'io.kubernetes.pod.namespace',
+  podUid: 'io.kubernetes.pod.uid',
+  containerName: 'io.kubernetes.container.name',
+  instance: 'hawser.io/instance',
+} as const;
+
+export const annotation = {
+  /** The pause that precedes the start after this one, so that back-off survives a restart of ours. */
+  backoffMs: 'hawser.io/backoff-ms',
+} as const;
+
+export class RuntimeError extends HawserError<
+  | { code: 'not-found'; id: string }
+  /** This runtime, or this machine, cannot do what the pod asks; the message says why. */
+  | { code: 'cannot-create'; name: string }
+  /** The command could not be started. */
+  | { code: 'cannot-start'; name: string }
+  | { code: 'not-running'; id: string }
+  | { code: 'unsupported'; what: string }
+  | { code: 'timeout'; afterMs: number }
+  | { code: 'unavailable'; what: string }
+> {}
+
+export interface RuntimeVersion {
+  /** Stands before `://` in a containerID: `process`, `containerd`, … */
+  readonly name: string;
+  readonly version: string;
+}
+
+export interface RuntimeCondition {
+  readonly type: 'RuntimeReady' | 'NetworkReady';
+  readonly ok: boolean;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface RuntimeStatus {
+  readonly conditions: readonly RuntimeCondition[];
+  /** False: containers need no image, and nothing is pulled. */
+  readonly usesImages: boolean;
+  /** Undefined when volumes can appear at their mountPath; else why they cannot. */
+  readonly mountsRefused: string | undefined;
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface SandboxConfig {
+  readonly podUid: string;
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly attempt: number;
+  readonly hostname: string;
+  readonly logDirectory: string;
+  readonly hostNetwork: boolean;
+  readonly labels: Labels;
+  readonly annotations: Labels;
+}
+
+export interface Sandbox {
+  readonly id: string;
+  readonly podUid: string;
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly attempt: number;
+  readonly state: 'ready' | 'notready';
+  readonly createdAtMs: number;
+  readonly labels: Labels;
+}
+
+export interface SandboxStatus extends Sandbox {
+  /** Undefined: the pod uses the node's address. */
+  readonly ip: string | undefined;
+}
+
+export interface Mount {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+  /** Left out, with no error, where the machine cannot mount: what admission added and nobody asked for. */
+  readonly optional: boolean;
+}
+
+export interface ContainerConfig {
+  readonly name: string;
+  readonly attempt: number;
+  readonly image: string;
+  /** Empty: the image's entrypoint. */
+  readonly command: readonly string[];
+  readonly args: readonly string[];
+  readonly workingDir: string | undefined;
+  readonly env: ReadonlyMap<string, string>;
+  readonly mounts: readonly Mount[];
+  readonly runAsUser: number | undefined;
+  readonly runAsGroup: number | undefined;
+  /** Below the sandbox's logDirectory. */
+  readonly logPath: string;
+  readonly labels: Labels;
+  readonly annotations: Labels;
+}
+
+export type ContainerState = 'created' | 'running' | 'exited' | 'unknown';
+
+export interface Container {
+  readonly id: string;
+  readonly sandboxId: string;
+  readonly podUid: string;
+  readonly name: string;
+  readonly attempt: number;
+  readonly image: string;
+  readonly state: ContainerState;
+  readonly createdAtMs: number;
+  readonly labels: Labels;
+  readonly annotations: Labels;
+}
+
+export interface ContainerStatus extends Container {
+  readonly startedAtMs: number | undefined;
+  readonly finishedAtMs: number | undefined;
+  readonly exitCode: number | undefined;
+  readonly reason: string;
+  readonly message: string;
+  /** Absolute. */
+  readonly logPath: string;
+}
+
+export interface Filter {
+  readonly podUid?: string;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+export interface ExecRequest {
+  readonly command: readonly string[];
+  readonly stdin: boolean;
+  readonly tty: boolean;
+}
+
+/** Streams of a running exec or attach. */
+export interface StreamSession {
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Resolves when it has ended; undefined for an attach that was cut. */
+  readonly ended: Promise<{ readonly exitCode: number | undefined }>;
+  resize(columns: number, rows: number): void;
+  close(): void;
+}
+
+export interface Image {
+  readonly id: string;
+  readonly tags: readonly string[];
+  readonly digests: readonly string[];
+  readonly sizeBytes: number;
+}
+
+export interface PullAuth {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface ContainerStats {
+  readonly id: string;
+  readonly podUid: string;
+  readonly name: string;
+  readonly atMs: number;
+  readonly cpuNanoseconds: number;
+  readonly memoryBytes: number;
+}
+
+export interface RuntimeEvent {
+  readonly type: 'created' | 'started' | 'stopped' | 'deleted';
+  readonly podUid: string;
+  readonly containerId: string;
+}
+
+export interface RuntimeService {
+  version(): Promise<RuntimeVersion>;
+  status(): Promise<RuntimeStatus>;
+
+  runPodSandbox(config: SandboxConfig): Promise<string>;
+  /** Stops its containers too, at once. */
+  stopPodSandbox(id: string): Promise<void>;
+  /** Removes its containers too. */
+  removePodSandbox(id: string): Promise<void>;
+  listPodSandboxes(filter?: Filter): Promise<readonly Sandbox[]>;
+  /** @throws RuntimeError `not-found` */
+  podSandboxStatus(id: string): Promise<SandboxStatus>;
+
+  /** @throws RuntimeError `cannot-create`, `not-found` (sandbox) */
+  createContainer(sandboxId: string, config: ContainerConfig): Promise<string>;
+  /** @throws RuntimeError `cannot-start`, `not-found` */
+  startContainer(id: string): Promise<void>;
+  /** TERM, then KILL after the grace; resolves when it has exited. A second call may shorten the grace. */
+  stopContainer(id: string, graceMs: number): Promise<void>;
+  /** Kills it first when it runs. The log stays. */
+  removeContainer(id: string): Promise<void>;
+  listContainers(filter?: Filter): Promise<readonly Container[]>;
+  /** @throws RuntimeError `not-found` */
+  containerStatus(id: string): Promise<ContainerStatus>;
+
+  /** @throws RuntimeError `not-running`, `timeout` (what ran was killed) */
+  execSync(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult>;
+  exec(id: string, request: ExecRequest): Promise<StreamSession>;
+  attach(id: string, request: Omit<ExecRequest, 'command'>): Promise<StreamSession>;
+  /** A byte stream to the port inside the pod's network. */
+  portForward(
+    sandboxId: string,
+    port: number,
+  ): Promise<{ readonly readable: Readable; readonly writable: Writable }>;
+
+  /** @throws RuntimeError `unsupported` where images are not used. */
+  pullImage(reference: string, auth?: PullAuth): Promise<string>;
+  listImages(): Promise<readonly Image[]>;
+  imageStatus(reference: string): Promise<Image | undefined>;
+  removeImage(reference: string): Promise<void>;
+
+  listContainerStats(filter?: Filter): Promise<readonly ContainerStats[]>;
+  /** Changes as they happen until the signal is aborted; may miss some, so callers also list now and then. */
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
+  /** Lets go of watches and handles. What runs goes on running. */
+  close(): Promise<void>;
+}
