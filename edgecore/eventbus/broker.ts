@@ -1,0 +1,173 @@
+/**
+ * The embedded broker: aedes on a loopback socket, within limits (broker-rules, client-stream). What clients
+ * publish and the edge listens to is handed to `receive`, and until it is taken no more is read from that
+ * client; what the edge itself publishes reaches clients and is not handed back.
+ */
+
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Aedes, Client } from 'aedes';
+import type { Log } from '#beehive/log.ts';
+import { TransportError } from '#protocol/errors.ts';
+import { topicMatches } from '#protocol/topics.ts';
+import { brokerLimits, filterRefusal, Retained, topicRefusal } from './broker-rules.ts';
+import { type ClientFault, ClientStream } from './client-stream.ts';
+import type { Filters, MqttLink, Receive } from './link.ts';
+import { boundSessions } from './session-queue.ts';
+
+export interface BrokerOptions {
+  /** tcp://HOST:PORT */
+  readonly url: string;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  readonly sessionQueueMax: number;
+}
+
+export interface BrokerComponents {
+  readonly log: Log;
+  readonly filters: Filters;
+  readonly receive: Receive;
+  readonly refused: (
+    reason: ClientFault | 'publish' | 'retain' | 'subscribe' | 'connect' | 'session',
+  ) => void;
+}
+
+export interface EmbeddedBroker extends MqttLink {
+  readonly port: number;
+}
+
+/** Work for aedes that may be open at once. */
+const concurrency = 256;
+
+/** @throws TransportError `port-taken`; the system's error when it cannot listen there. */
+export async function startBroker(
+  options: BrokerOptions,
+  components: BrokerComponents,
+): Promise<EmbeddedBroker> {
+  const { log, refused } = components;
+  const broker = await createAedes(components);
+  boundSessions(broker, options.sessionQueueMax, () => refused('session'));
+  broker.on('clientError', (client, error) =>
+    log.debug({ client: client.id, reason: error.message }, 'MQTT client disconnected'),
+  );
+  broker.on('connectionError', (_, error) => log.debug({ reason: error.message }, 'MQTT connection refused'));
+
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    if (sockets.size >= brokerLimits.clientsMax) {
+      refused('connect');
+      socket.destroy();
+      return;
+    }
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.setNoDelay(true);
+    broker.handle(new ClientStream(socket, brokerLimits, refused));
+  });
+  const port = await listen(server, options.url);
+  server.on('error', (error) => log.warn({ reason: error.message }, 'MQTT listener failed'));
+
+  return {
+    port,
+    publish(topic, payload) {
+      return new Promise((resolve) => {
+        const message = { topic, payload, qos: options.qos, retain: options.retain, dup: false } as const;
+        broker.publish({ cmd: 'publish', ...message }, (error) => resolve(error ? 'dropped' : 'sent'));
+      });
+    },
+    // What is listened to is looked up for each message.
+    subscribe() {},
+    unsubscribe() {},
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+      await new Promise<void>((resolve) => broker.close(resolve));
+    },
+  };
+}
+
+async function createAedes({ filters, receive, refused, log }: BrokerComponents): Promise<Aedes> {
+  const { Aedes } = await import('aedes');
+  const retained = new Retained();
+  const sessions = new Set<string>();
+  const subscriptions = new WeakMap<Client, Set<string>>();
+  return Aedes.createBroker({
+    concurrency,
+    maxTopicLevels: brokerLimits.topicLevelsMax,
+    preConnect(_, packet, answer) {
+      const { clientId } = packet;
+      const kept = packet.clean === false;
+      const fits =
+        Buffer.byteLength(clientId) <= brokerLimits.clientIdBytesMax &&
+        (!kept || sessions.has(clientId) || sessions.size < brokerLimits.sessionsMax);
+      if (!fits) refused('connect');
+      else if (kept) sessions.add(clientId);
+      else sessions.delete(clientId);
+      answer(null, fits);
+    },
+    authorizePublish(client, packet, answer) {
+      const reason = topicRefusal(packet.topic);
+      if (reason !== undefined) {
+        refused('publish');
+        log.info({ client: client?.id, topic: packet.topic.slice(0, 200), reason }, 'MQTT publish refused');
+        answer(new Error(reason));
+        return;
+      }
+      if (packet.retain && !retained.keep(packet.topic, Buffer.byteLength(packet.payload))) {
+        refused('retain');
+        packet.retain = false;
+      }
+      answer(null);
+    },
+    authorizeSubscribe(client, subscription, answer) {
+      const known = subscriptions.get(client) ?? new Set();
+      const reason = filterRefusal(subscription.topic);
+      const room = known.has(subscription.topic) || known.size < brokerLimits.subscriptionsPerClientMax;
+      if (reason !== undefined || !room) {
+        refused('subscribe');
+        answer(null, null);
+        return;
+      }
+      subscriptions.set(client, known.add(subscription.topic));
+      answer(null, subscription);
+    },
+    published(packet, client, done) {
+      // Without a client it is the edge's own. The types do not say that it may be null.
+      if (!(client as Client | null) || !listens(filters(), packet.topic)) {
+        done();
+        return;
+      }
+      const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
+      receive(packet.topic, payload).then(
+        () => done(),
+        (error: unknown) => {
+          log.error({ topic: packet.topic, err: error }, 'a message of a client was lost');
+          done();
+        },
+      );
+    },
+  });
+}
+
+function listens(filters: Iterable<string>, topic: string): boolean {
+  for (const filter of filters) if (topicMatches(filter, topic)) return true;
+  return false;
+}
+
+function listen(server: Server, url: string): Promise<number> {
+  const { hostname, port } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, '');
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      const taken = 'code' in error && error.code === 'EADDRINUSE';
+      const detail = { code: 'port-taken', host, port: Number(port) } as const;
+      const text = `cannot listen on ${host}:${port}, something else does; set modules.eventBus.mqttServerInternal to a free port`;
+      reject(taken ? new TransportError(text, detail, { cause: error }) : error);
+    });
+    server.listen({ host, port: Number(port) }, () => {
+      server.removeAllListeners('error');
+      const address = server.address();
+      resolve(address !== null && typeof address === 'object' ? address.port : Number(port));
+    });
+  });
+}

@@ -1,0 +1,186 @@
+/** The external mode, against Debian's mosquitto. */
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { brokerAnswers } from './client.ts';
+import { client, freePort, TestBus } from './test-bus.ts';
+
+const binary = ['mosquitto', '/usr/sbin/mosquitto'].find(
+  (name) => spawnSync(name, ['-h']).error === undefined,
+);
+const reason = 'needs mosquitto (apt-get install mosquitto)';
+
+let edge: TestBus;
+let port: number;
+let dir: string;
+let broker: ChildProcess | undefined;
+
+beforeEach(async () => {
+  port = await freePort();
+  dir = mkdtempSync(join(tmpdir(), 'hawser-mosquitto-'));
+  edge = new TestBus();
+});
+afterEach(async () => {
+  await edge.end();
+  await stopBroker();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+describe.skipIf(binary === undefined)(`with mosquitto${binary === undefined ? `: ${reason}` : ''}`, () => {
+  test('hears and speaks through it, and does not hear what it says itself on device topics', async () => {
+    await startBroker();
+    await start();
+    const other = await client(port);
+    await other.mqtt.subscribeAsync('$hw/events/device/default/t/twin/update/+', { qos: 1 });
+    await other.mqtt.publishAsync('$hw/events/device/default/t/twin/update', '{"a":1}', { qos: 1 });
+    await other.mqtt.publishAsync('default/user/x', 'up', { qos: 1 });
+    await edge.until(() => edge.got.twin.length === 1 && edge.got.edgehub.length === 1);
+    for (let at = 0; at < 200; at += 1) {
+      edge.say('twin', 'publish', '$hw/events/device/default/t/twin/update/result', `${at}`);
+    }
+    await other.until(200);
+    expect(other.messages.map(({ payload }) => Number(payload))).toEqual(other.messages.map((_, at) => at));
+    expect(edge.got.twin.map(({ content }) => content)).toEqual(['{"a":1}']);
+    other.mqtt.end(true);
+  });
+
+  test('comes back with all its subscriptions within 5 s when the broker was killed', async () => {
+    await startBroker();
+    await start();
+    edge.say('router_eventbus', 'subscribe', 'shop/orders');
+    await edge.idle();
+    await stopBroker();
+    for (let at = 0; at < 3_000; at += 1) {
+      edge.say('twin', 'publish', '$hw/events/device/default/t/twin/update/delta', `${at}`);
+      if (at % 500 === 0) await edge.idle();
+    }
+    await edge.idle();
+    expect(await edge.count('direction="out",outcome="dropped"')).toBeGreaterThan(2_000);
+    await startBroker();
+    const startedMs = performance.now();
+    const other = await client(port);
+    await settled(async () => {
+      await other.mqtt.publishAsync('shop/orders', 'again', { qos: 1 });
+      await other.mqtt.publishAsync('$hw/events/device/default/t/twin/get', '{}', { qos: 1 });
+      return edge.got.twin.length > 0 && edge.got.edgehub.length > 0;
+    });
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+    other.mqtt.end(true);
+  }, 20_000);
+
+  test('in mode both, what the edge says reaches the clients of both brokers', async () => {
+    await startBroker();
+    const inner = await freePort();
+    await edge.start({
+      mqttMode: 1,
+      mqttServerExternal: `tcp://127.0.0.1:${port}`,
+      mqttServerInternal: `tcp://127.0.0.1:${inner}`,
+    });
+    const [outside, inside] = await Promise.all([client(port), client(inner)]);
+    await Promise.all([outside.mqtt.subscribeAsync('out/#'), inside.mqtt.subscribeAsync('out/#')]);
+    await settled(async () => {
+      edge.say('router_eventbus', 'publish', 'out/x', 'both');
+      return outside.messages.length > 0 && inside.messages.length > 0;
+    });
+    outside.mqtt.end(true);
+    inside.mqtt.end(true);
+  });
+
+  test('is taken when no mode is set and it answers; else the embedded broker starts', async () => {
+    const inner = await freePort();
+    const config = {
+      mqttServerExternal: `tcp://127.0.0.1:${port}`,
+      mqttServerInternal: `tcp://127.0.0.1:${inner}`,
+    };
+    await edge.start(config);
+    const inside = await client(inner);
+    inside.mqtt.end(true);
+    await edge.stop();
+    await startBroker();
+    await edge.start(config);
+    await expect(client(inner)).rejects.toThrow();
+    const outside = await client(port);
+    await settled(async () => {
+      await outside.mqtt.publishAsync('default/user/x', 'up', { qos: 1 });
+      return edge.got.edgehub.length > 0;
+    });
+    outside.mqtt.end(true);
+  });
+});
+
+describe('an external broker that is away or dumb', () => {
+  test('holds nothing up: the module is ready and what it is told is dropped and counted', async () => {
+    await edge.start({ mqttMode: 2, mqttServerExternal: `tcp://127.0.0.1:${port}` });
+    for (let at = 0; at < 1_000; at += 1) edge.say('twin', 'publish', 'a/b', `${at}`);
+    await edge.idle();
+    expect(await edge.count('direction="out",outcome="dropped"')).toBe(1_000);
+  });
+
+  test('accepts a connection and never answers: no broker, and nothing waits for it', async () => {
+    const sockets: Socket[] = [];
+    const dumb: Server = createServer((socket) => sockets.push(socket));
+    await new Promise<void>((resolve) => dumb.listen(port, '127.0.0.1', () => resolve()));
+    await edge.start({
+      mqttServerExternal: `tcp://127.0.0.1:${port}`,
+      mqttServerInternal: `tcp://127.0.0.1:${await freePort()}`,
+    });
+    const options = { listenerId: 'l', publisherId: 'p', username: '', password: '', tls: undefined };
+    expect(await brokerAnswers({ ...options, url: `tcp://127.0.0.1:${port}` })).toBe(false);
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => dumb.close(resolve));
+  });
+});
+
+async function start(): Promise<void> {
+  await edge.start({ mqttMode: 2, mqttServerExternal: `tcp://127.0.0.1:${port}` });
+  // Its clients connect in the background: heard once, it is there.
+  const probe = await client(port);
+  await settled(async () => {
+    await probe.mqtt.publishAsync('default/user/probe', 'x', { qos: 1 });
+    return edge.got.edgehub.length > 0;
+  });
+  await probe.mqtt.publishAsync('default/user/probe', 'last', { qos: 1 });
+  await edge.until(() => edge.got.edgehub.at(-1)?.content === 'last');
+  edge.got.edgehub.length = 0;
+  await probe.mqtt.subscribeAsync('probe');
+  await settled(async () => {
+    edge.say('twin', 'publish', 'probe', 'x');
+    return probe.messages.length > 0;
+  });
+  probe.mqtt.end(true);
+}
+
+/** What another process does cannot be awaited, only asked for again and again. */
+async function settled(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await delay(20);
+}
+
+async function startBroker(): Promise<void> {
+  const config = join(dir, 'mosquitto.conf');
+  writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\n`);
+  const started = spawn(binary ?? 'mosquitto', ['-c', config], { stdio: 'ignore' });
+  broker = started;
+  await settled(async () => {
+    try {
+      const probe = await client(port);
+      await probe.mqtt.endAsync(true);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function stopBroker(): Promise<void> {
+  const running = broker;
+  broker = undefined;
+  if (running === undefined || running.exitCode !== null) return;
+  const exited = new Promise((resolve) => running.once('exit', resolve));
+  running.kill('SIGKILL');
+  await exited;
+}

@@ -1,0 +1,142 @@
+/**
+ * The external broker: one MQTT 3.1.1 client to listen and one to publish, as KubeEdge has them, both QoS 1. Each
+ * connects again within seconds of a loss and the listener then subscribes anew. A broker that is away or does not
+ * answer stalls nobody: messages to it are dropped and counted.
+ */
+
+import { readFile } from 'node:fs/promises';
+import type { IClientOptions, MqttClient } from 'mqtt';
+import type { Log } from '#beehive/log.ts';
+import type { Filters, MqttLink, Receive } from './link.ts';
+
+export interface ClientOptions {
+  readonly url: string;
+  readonly listenerId: string;
+  readonly publisherId: string;
+  readonly username: string;
+  readonly password: string;
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | undefined;
+}
+
+export interface ClientComponents {
+  readonly log: Log;
+  readonly filters: Filters;
+  readonly receive: Receive;
+}
+
+const reconnectMs = 2_000;
+const connectTimeoutMs = 10_000;
+const probeTimeoutMs = 1_500;
+const keepaliveSeconds = 15;
+/** Messages that were sent and not acknowledged by the broker. */
+const unacknowledgedMax = 1_000;
+
+export async function connectExternal(
+  options: ClientOptions,
+  components: ClientComponents,
+): Promise<MqttLink> {
+  const { connect } = await import('mqtt');
+  const { log, filters, receive } = components;
+  const shared = await connectionOptions(options);
+  const listener = connect(options.url, { ...shared, clientId: options.listenerId });
+  const publisher = connect(options.url, { ...shared, clientId: options.publisherId });
+  tell(listener, options.url, log);
+  quiet(publisher, log);
+
+  const subscribe = (topics: string[]) =>
+    listener.subscribe(topics, { qos: 1 }, (error) => {
+      if (error) log.warn({ topics: topics.length, reason: error.message }, 'broker refused a subscription');
+    });
+  listener.on('connect', () => subscribe([...filters()]));
+  // The broker is answered, and the next message read, when this one is taken.
+  listener.handleMessage = (packet, done) => {
+    const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
+    receive(packet.topic, payload).then(
+      () => done(),
+      (error: unknown) => {
+        log.error({ topic: packet.topic, err: error }, 'a message of a client was lost');
+        done();
+      },
+    );
+  };
+
+  let unacknowledged = 0;
+  return {
+    async publish(topic, payload) {
+      if (!publisher.connected || unacknowledged >= unacknowledgedMax) return 'dropped';
+      unacknowledged += 1;
+      publisher.publish(topic, payload, { qos: 1, retain: false }, () => {
+        unacknowledged -= 1;
+      });
+      return 'sent';
+    },
+    subscribe(filter) {
+      if (listener.connected) subscribe([filter]);
+    },
+    unsubscribe(filter) {
+      if (listener.connected) listener.unsubscribe(filter, () => {});
+    },
+    async close() {
+      await Promise.all([listener.endAsync(true), publisher.endAsync(true)]);
+    },
+  };
+}
+
+/** Whether an MQTT broker answers there now. */
+export async function brokerAnswers(options: ClientOptions): Promise<boolean> {
+  const { connect } = await import('mqtt');
+  const shared = await connectionOptions(options);
+  const client = connect(options.url, {
+    ...shared,
+    clientId: `${options.publisherId}-probe`,
+    reconnectPeriod: 0,
+    connectTimeout: probeTimeoutMs,
+  });
+  const answered = await new Promise<boolean>((resolve) => {
+    client.once('connect', () => resolve(true));
+    client.once('error', () => resolve(false));
+    client.once('close', () => resolve(false));
+  });
+  client.on('error', () => {});
+  await client.endAsync(true);
+  return answered;
+}
+
+async function connectionOptions(options: ClientOptions): Promise<IClientOptions> {
+  const { tls, username, password } = options;
+  return {
+    protocolVersion: 4,
+    clean: true,
+    reconnectPeriod: reconnectMs,
+    connectTimeout: connectTimeoutMs,
+    keepalive: keepaliveSeconds,
+    // The set may have changed meanwhile, so it is subscribed to by us at each connect.
+    resubscribe: false,
+    queueQoSZero: false,
+    ...(username === '' ? {} : { username, password }),
+    ...(tls === undefined
+      ? {}
+      : { ca: await readFile(tls.ca), cert: await readFile(tls.cert), key: await readFile(tls.key) }),
+  };
+}
+
+/** One line when the broker is there and one when it is not, however often it is tried. */
+function tell(client: MqttClient, url: string, log: Log): void {
+  let said: 'up' | 'down' | undefined;
+  let reason = 'connection closed';
+  client.on('connect', () => {
+    if (said !== 'up') log.info({ url }, 'connected to the MQTT broker');
+    said = 'up';
+  });
+  client.on('error', (error) => {
+    reason = error.message;
+  });
+  client.on('close', () => {
+    if (said !== 'down') log.warn({ url, reason }, 'no connection to the MQTT broker, trying again');
+    said = 'down';
+  });
+}
+
+function quiet(client: MqttClient, log: Log): void {
+  client.on('error', (error) => log.debug({ reason: error.message }, 'MQTT publisher'));
+}

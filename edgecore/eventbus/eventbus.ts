@@ -1,0 +1,240 @@
+/**
+ * EventBus: between the bus and MQTT. What clients say about devices goes to DeviceTwin, all else that the edge
+ * listens to goes up; what DeviceTwin and the cloud's rules say goes out. It looks at topics only, never into a
+ * payload, but that it must be text.
+ *
+ * Envelopes are handled in the order they came, side by side where a broker takes its time, so each is its own
+ * key on the bus. A broker that is away costs its own messages and nothing else.
+ */
+
+import { isUtf8 } from 'node:buffer';
+import type { Bus, InboxOptions } from '#beehive/bus.ts';
+import type { Clock } from '#beehive/clock.ts';
+import { BusError } from '#beehive/errors.ts';
+import type { Log } from '#beehive/log.ts';
+import type { Metrics } from '#beehive/metrics.ts';
+import type { Module } from '#beehive/module.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { group, operation, source } from '#protocol/names.ts';
+import { fixedSubscriptions, isLocalTopic } from '#protocol/topics.ts';
+import type { Store } from '../store/database.ts';
+import { deleteTopic, loadTopics, saveTopic } from '../store/topic-store.ts';
+import { startBroker } from './broker.ts';
+import { filterRefusal, topicRefusal } from './broker-rules.ts';
+import { brokerAnswers, type ClientOptions, connectExternal } from './client.ts';
+import type { EventBusConfig } from './config.ts';
+import type { MqttLink } from './link.ts';
+
+export interface EventBusComponents {
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export const eventBusModule = 'eventbus';
+
+export const eventBusInbox: InboxOptions = {
+  capacity: 4_096,
+  lanesMax: 256,
+  keyOf: (envelope) => envelope.header.msg_id,
+};
+
+/** Topics that rules may ask for. */
+const ruleTopicsMax = 1_000;
+
+export function createEventBus(options: EventBusConfig, components: EventBusComponents): Module {
+  const { metrics } = components;
+  const log = components.log.child({ module: eventBusModule });
+  const messages = metrics.counter('hawser_eventbus_messages_total', 'MQTT messages, by where they went', [
+    'direction',
+    'outcome',
+  ]);
+  const refusals = metrics.counter(
+    'hawser_eventbus_refused_total',
+    'What clients of the embedded broker were refused',
+    ['reason'],
+  );
+  const count: Count = (direction, outcome) => messages.inc({ direction, outcome });
+  const refused = (reason: string) => refusals.inc({ reason });
+  return {
+    name: eventBusModule,
+    async run(signal, ready) {
+      const work = new Work({ ...components, log }, count, signal);
+      try {
+        await work.open(options, refused);
+        ready();
+        await components.bus.serve(eventBusModule, (envelope) => work.handle(envelope), signal);
+      } finally {
+        await work.close();
+      }
+    },
+  };
+}
+
+type Count = (
+  direction: 'in' | 'out',
+  outcome: 'twin' | 'upload' | 'sent' | 'dropped' | 'refused' | 'not-text',
+) => void;
+
+/** One run of the module. */
+class Work {
+  readonly #components: EventBusComponents;
+  readonly #count: Count;
+  readonly #signal: AbortSignal;
+  readonly #links: MqttLink[] = [];
+  readonly #ruleTopics: Set<string>;
+  #twinTurn: Promise<void> = Promise.resolve();
+
+  constructor(components: EventBusComponents, count: Count, signal: AbortSignal) {
+    this.#components = components;
+    this.#count = count;
+    this.#signal = signal;
+    this.#ruleTopics = new Set(components.store.read(loadTopics));
+  }
+
+  async open(options: EventBusConfig, refused: (reason: string) => void): Promise<void> {
+    const { log } = this.#components;
+    const external = clientOptions(options, this.#components.clock.now());
+    const mode = options.mqttMode ?? ((await brokerAnswers(external)) ? 2 : 0);
+    const shared = {
+      log,
+      filters: () => [...fixedSubscriptions, ...this.#ruleTopics],
+      receive: (topic: string, payload: Uint8Array) => this.#receive(topic, payload),
+    };
+    if (mode !== 2) {
+      const broker = await startBroker(
+        {
+          url: options.mqttServerInternal,
+          qos: options.mqttQOS,
+          retain: options.mqttRetain,
+          sessionQueueMax: options.mqttSessionQueueSize,
+        },
+        { ...shared, refused },
+      );
+      this.#links.push(broker);
+      log.info({ url: options.mqttServerInternal, port: broker.port }, 'embedded MQTT broker listens');
+    }
+    if (mode !== 0) this.#links.push(await connectExternal(external, shared));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#links.map((link) => link.close()));
+  }
+
+  async handle(envelope: Envelope): Promise<void> {
+    const { route, content } = envelope;
+    if (route.source === source.twin && route.operation === operation.publish) {
+      return this.#publish(route.resource, content);
+    }
+    if (route.source !== source.routerEventBus) return;
+    switch (route.operation) {
+      case operation.publish:
+        return this.#publish(route.resource, content);
+      case operation.subscribe:
+        return this.#subscribe(route.resource);
+      case operation.unsubscribe:
+        return this.#unsubscribe(route.resource);
+      default:
+        this.#count('out', 'refused');
+    }
+  }
+
+  /** Wire 0: text goes out as it is, any other value as its JSON. */
+  async #publish(topic: string, content: unknown): Promise<void> {
+    const payload = typeof content === 'string' ? content : (JSON.stringify(content) ?? '');
+    const reason = topic === '' ? 'no topic' : topicRefusal(topic);
+    if (reason !== undefined) {
+      this.#count('out', 'refused');
+      this.#components.log.warn({ topic: topic.slice(0, 200), reason }, 'not published');
+      return;
+    }
+    const outcomes = await Promise.all(this.#links.map((link) => link.publish(topic, payload)));
+    for (const outcome of outcomes) this.#count('out', outcome);
+  }
+
+  async #subscribe(topic: string): Promise<void> {
+    const { log, store } = this.#components;
+    const full =
+      this.#ruleTopics.size >= ruleTopicsMax ? `rules listen to ${ruleTopicsMax} topics` : undefined;
+    const reason = filterRefusal(topic) ?? (this.#ruleTopics.has(topic) ? undefined : full);
+    if (reason !== undefined) {
+      log.warn({ topic: topic.slice(0, 200), reason }, 'not subscribed for a rule');
+      return;
+    }
+    await store.write((sql) => saveTopic(sql, topic));
+    this.#ruleTopics.add(topic);
+    for (const link of this.#links) link.subscribe(topic);
+  }
+
+  async #unsubscribe(topic: string): Promise<void> {
+    await this.#components.store.write((sql) => deleteTopic(sql, topic));
+    this.#ruleTopics.delete(topic);
+    for (const link of this.#links) link.unsubscribe(topic);
+  }
+
+  async #receive(topic: string, payload: Uint8Array): Promise<void> {
+    if (!isUtf8(payload)) {
+      this.#count('in', 'not-text');
+      this.#components.log.warn(
+        { topic: topic.slice(0, 200) },
+        'an MQTT payload is not text and was dropped',
+      );
+      return;
+    }
+    const text = Buffer.from(payload).toString('utf8');
+    if (isLocalTopic(topic)) return this.#toTwin(topic, text);
+    this.#upload(topic, text);
+  }
+
+  /** One after the other, each waiting for room: the client that sends so much waits with it. */
+  #toTwin(topic: string, text: string): Promise<void> {
+    const envelope = this.#envelope(group.twin, operation.publish, topic, text);
+    this.#twinTurn = this.#twinTurn.then(() => this.#handToTwin(envelope));
+    return this.#twinTurn;
+  }
+
+  async #handToTwin(envelope: Envelope): Promise<void> {
+    const { bus } = this.#components;
+    try {
+      while (!this.#signal.aborted) {
+        await bus.drained(source.twin);
+        if (bus.send(source.twin, envelope) === 'full') continue;
+        this.#count('in', 'twin');
+        return;
+      }
+    } catch (error) {
+      // DeviceTwin is switched off.
+      if (!(error instanceof BusError && error.code === 'unknown-module')) throw error;
+    }
+    this.#count('in', 'dropped');
+  }
+
+  #upload(topic: string, text: string): void {
+    const envelope = this.#envelope(group.user, operation.upload, topic, text);
+    this.#count('in', this.#components.bus.send('edgehub', envelope) === 'accepted' ? 'upload' : 'dropped');
+  }
+
+  #envelope(toGroup: string, verb: string, topic: string, text: string): Envelope {
+    return newEnvelope({ source: source.bus, group: toGroup, operation: verb, resource: topic }, text, {
+      timestampMs: this.#components.clock.now(),
+    });
+  }
+}
+
+/** KubeEdge names its clients by the second in which it starts. */
+function clientOptions(options: EventBusConfig, nowMs: number): ClientOptions {
+  const second = Math.floor(nowMs / 1_000);
+  const { eventBusTLS: tls } = options;
+  return {
+    url: options.mqttServerExternal,
+    listenerId: options.mqttSubClientID || `hub-client-sub-${second}`,
+    publisherId: options.mqttPubClientID || `hub-client-pub-${second}`,
+    username: options.mqttUsername,
+    password: options.mqttPassword,
+    tls: tls.enable
+      ? { ca: tls.tlsMqttCAFile, cert: tls.tlsMqttCertFile, key: tls.tlsMqttPrivateKeyFile }
+      : undefined,
+  };
+}
