@@ -4,13 +4,13 @@
  * cluster, or one restored from a backup: nothing is thrown away for it, an operator decides.
  */
 
-import { z } from 'zod';
 import { Backoff } from '#beehive/backoff.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Random } from '#beehive/random.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
+import { type Held, heldAnswerSchema, heldResource } from '#protocol/session.ts';
 import type { MetaStore } from '../store/meta-store.ts';
 import type { SessionStore } from '../store/session-store.ts';
 import type { CloudCalls } from './cloud-calls.ts';
@@ -24,9 +24,6 @@ export interface HeldSetComponents {
   readonly log: Log;
 }
 
-export const heldResource = 'session/held';
-
-const answerSchema = z.looseObject({ epoch: z.string().min(1) });
 const retry = { firstMs: 1_000, maxMs: 30_000, jitter: 0.5 };
 
 /** Tells until the cloud has taken it, or the signal of this connection is aborted. @throws CancelledError */
@@ -34,11 +31,11 @@ export async function tellHeldSet(components: HeldSetComponents, signal: AbortSi
   const { meta, session, cloud, clock, random, log } = components;
   const backoff = new Backoff(retry, random);
   while (!signal.aborted) {
-    const content = { epoch: session.epoch() ?? null, objects: meta.read((rows) => rows.held()) };
+    const content: Held = { epoch: session.epoch() ?? null, objects: meta.read((rows) => rows.held()) };
     const route = { source: source.metaManager, group: group.session, operation: operation.update };
     const said = await cloud.ask(newEnvelope({ ...route, resource: heldResource }, content));
     if (signal.aborted) return;
-    const answer = 'answer' in said ? answerSchema.safeParse(said.answer.content).data : undefined;
+    const answer = 'answer' in said ? heldAnswerSchema.safeParse(said.answer.content).data : undefined;
     if (answer !== undefined) {
       log.info({ objects: content.objects.length }, 'told the cloud what is held here');
       return settleEpoch(answer.epoch, components);

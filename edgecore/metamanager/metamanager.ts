@@ -14,6 +14,7 @@ import type { Metrics } from '#beehive/metrics.ts';
 import type { Module } from '#beehive/module.ts';
 import type { Random } from '#beehive/random.ts';
 import { CancelledError, describeError, ProtocolError } from '#protocol/errors.ts';
+import { inboxLimits } from '#protocol/limits.ts';
 import { acknowledge, type Envelope, newEnvelope, replyError } from '#protocol/message.ts';
 import { connection, group, operation, source } from '#protocol/names.ts';
 import type { Store } from '../store/database.ts';
@@ -43,7 +44,7 @@ export interface MetaManagerComponents {
   readonly metrics: Metrics;
 }
 
-export const metaManagerInbox: InboxOptions = { capacity: 1024, lanesMax: 64 };
+export const metaManagerInbox: InboxOptions = { capacity: inboxLimits.metaManager, lanesMax: 64 };
 
 /** Questions that may be open at once; more are refused, and asked again by who needs the answer. */
 const openCallsMax = 512;

@@ -6,6 +6,7 @@
 
 import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
+import type { HeldObject } from '#protocol/session.ts';
 import type { Sql } from './connection.ts';
 import type { Store } from './database.ts';
 
@@ -17,13 +18,6 @@ export interface MetaRow {
   readonly value: unknown;
   readonly uid: string | undefined;
   readonly resourceVersion: string | undefined;
-}
-
-/** One object of the held set. */
-export interface HeldObject {
-  readonly path: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
 }
 
 export interface ValueCodec {
