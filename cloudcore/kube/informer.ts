@@ -25,8 +25,8 @@ export interface InformerComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Runs before each list; while it fails, the cache stays as it is. */
-  readonly beforeList?: () => Promise<void>;
+  /** Runs before each list and watch; while it fails, the cache stays as it is. */
+  readonly checkSource?: () => Promise<void>;
 }
 
 export interface Delta {
@@ -86,6 +86,7 @@ export class Informer {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
+        await this.#components.checkSource?.();
         if (this.#version === undefined) await this.#relist(signal);
         await this.#follow(signal);
       } catch (error) {
@@ -100,9 +101,8 @@ export class Informer {
   }
 
   async #relist(signal: AbortSignal): Promise<void> {
-    const { api, beforeList } = this.#components;
+    const { api } = this.#components;
     const { ref, trim: _, ...selectors } = this.#options;
-    await beforeList?.();
     const present = new Map<string, KubeObject>();
     let continueToken: string | undefined;
     let version: string;

@@ -85,9 +85,9 @@ export class ObjectCache implements ObjectReader {
   constructor(components: ObjectCacheComponents) {
     this.#components = components;
     const inform = (kind: CachedType): Informer => {
-      const beforeList = () => this.#checkEpoch();
+      const checkSource = () => this.#checkEpoch();
       const options = { ...informerOptions[kind], ref: resourceOf[kind] };
-      const informer = new Informer(options, { ...components, beforeList });
+      const informer = new Informer(options, { ...components, checkSource });
       informer.onDelta((delta) => this.#take(kind, delta));
       return informer;
     };

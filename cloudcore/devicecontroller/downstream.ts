@@ -1,0 +1,149 @@
+/**
+ * Keeps every connected edge holding its Devices and their models, level-triggered, and tells it which devices
+ * are its own: membership goes before the device appears and before it is taken away.
+ */
+
+import type { Clock } from '#beehive/clock.ts';
+import { applySteps, difference, type HeldVersion, type Step } from '#cloudcore/kube/difference.ts';
+import { NodeSessions, type SessionKind } from '#cloudcore/kube/node-sessions.ts';
+import { type Change, deviceModelOf, deviceNodeOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
+import type { Sender } from '#cloudcore/kube/sender.ts';
+import type { WorkQueue } from '#cloudcore/kube/work-queue.ts';
+import { source } from '#protocol/names.ts';
+import { parseObjectPath } from '#protocol/resource-path.ts';
+import type { KubeObject } from '#protocol/resources/object.ts';
+import type { Held } from '#protocol/session.ts';
+import type { Member } from '#protocol/twin.ts';
+import { desiredOf, isOwnType, mayRemove } from './desired.ts';
+import { membership } from './messages.ts';
+
+export interface DownstreamComponents {
+  readonly cache: ObjectCache;
+  readonly sender: Sender;
+  readonly queue: WorkQueue;
+  readonly clock: Clock;
+}
+
+export class Downstream {
+  readonly #cache: ObjectCache;
+  readonly #sender: Sender;
+  readonly #queue: WorkQueue;
+  readonly #clock: Clock;
+  readonly #sessions = new NodeSessions();
+
+  constructor({ cache, sender, queue, clock }: DownstreamComponents) {
+    this.#cache = cache;
+    this.#sender = sender;
+    this.#queue = queue;
+    this.#clock = clock;
+    cache.onChange((change) => this.#changed(change));
+  }
+
+  /** Works until the signal is aborted; sends nothing before the cache has been filled. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#cache.whenSynced(signal);
+    await this.#queue.run((node) => this.#syncNode(node), signal);
+  }
+
+  connected(node: string, kind: SessionKind): void {
+    if (this.#sessions.open(node, kind).ready) this.#queue.add(node);
+  }
+
+  disconnected(node: string): void {
+    this.#sessions.close(node);
+    this.#queue.forget(node);
+  }
+
+  /** Objects of another epoch are left alone, as EdgeController does; that one also answers. */
+  held(node: string, { epoch, objects }: Held): void {
+    const session = this.#sessions.get(node);
+    if (session === undefined) return;
+    session.held = new Map<string, HeldVersion>();
+    if (epoch !== null && epoch === this.#cache.epoch) {
+      for (const { path, uid, resourceVersion } of objects) {
+        if (hasOwnPath(path)) session.held.set(path, { uid, version: resourceVersion });
+      }
+    }
+    session.ready = true;
+    this.#queue.add(node);
+  }
+
+  /** All devices of the node, as the answer to `membership/detail`. */
+  async sendMembership(node: string): Promise<void> {
+    const added = [...this.#cache.devicesOf(node)].map(memberOf);
+    if (added.length > 0) await this.#sender.send(membership(node, { added }, this.#clock));
+  }
+
+  #changed({ kind, object, before }: Change): void {
+    if (kind === 'device') {
+      this.#wake(deviceNodeOf(object));
+      if (before !== undefined) this.#wake(deviceNodeOf(before));
+    } else if (kind === 'devicemodel') {
+      const { namespace, name } = object.metadata;
+      for (const node of this.#sessions.nodes()) {
+        for (const device of this.#cache.devicesOf(node)) {
+          if (device.metadata.namespace === namespace && deviceModelOf(device) === name) this.#wake(node);
+        }
+      }
+    }
+  }
+
+  #wake(node: string | undefined): void {
+    if (node !== undefined && this.#sessions.get(node)?.ready) this.#queue.add(node);
+  }
+
+  async #syncNode(node: string): Promise<void> {
+    const session = this.#sessions.get(node);
+    if (!session?.ready) return;
+    const wanted = desiredOf(node, this.#cache);
+    const before = session.held;
+    const steps = difference(wanted, before, (path, held) => mayRemove(node, this.#cache, path, held));
+    session.held = applySteps(before, steps);
+    const removed = new Set(steps.filter((step) => step.do === 'remove').map(({ path }) => path));
+    for (const step of inOrder(steps)) {
+      const isNew = step.do === 'send' && (!before.has(step.path) || removed.has(step.path));
+      await this.#tellMembership(node, step, isNew);
+      await this.#sender.sendStep(source.deviceController, node, step, isNew ? 'insert' : 'update');
+    }
+  }
+
+  async #tellMembership(node: string, step: Step, isNew: boolean): Promise<void> {
+    const path = parseObjectPath(step.path);
+    if (path.type !== 'device') return;
+    if (step.do === 'remove') {
+      const member = { id: `${path.namespace}/${path.name}`, name: path.name };
+      await this.#sender.send(membership(node, { removed: [member] }, this.#clock));
+    } else if (isNew) {
+      const device = this.#cache.known(path)?.object;
+      if (device !== undefined) {
+        await this.#sender.send(membership(node, { added: [memberOf(device)] }, this.#clock));
+      }
+    }
+  }
+}
+
+/** Devices leave before their models, and come after them. */
+function inOrder(steps: readonly Step[]): Step[] {
+  const isDevice = ({ path }: Step) => parseObjectPath(path).type === 'device';
+  const removals = steps.filter((step) => step.do === 'remove');
+  const sends = steps.filter((step) => step.do === 'send');
+  return [...removals.filter(isDevice), ...removals.filter((step) => !isDevice(step)), ...sends];
+}
+
+function memberOf({ metadata }: KubeObject): Member {
+  const description = metadata.labels?.description;
+  return {
+    id: `${metadata.namespace}/${metadata.name}`,
+    name: metadata.name,
+    ...(description === undefined ? {} : { description }),
+  };
+}
+
+/** Paths come from an edge: what is no path, or another controller's, is none of ours. */
+function hasOwnPath(text: string): boolean {
+  try {
+    return isOwnType(parseObjectPath(text).type);
+  } catch {
+    return false;
+  }
+}
