@@ -1,0 +1,89 @@
+/**
+ * edgecore.yaml: KubeEdge's fields and defaults (v1alpha2), each section by the module that uses it, and a few of
+ * our own: `instanceID` and `monitorServer`.
+ */
+
+import { z } from 'zod';
+import type { ConfigFormat } from '#beehive/config-file.ts';
+import { deviceTwinConfigSchema, deviceTwinUnused } from './devicetwin/config.ts';
+import { edgeHubConfigSchema, edgeHubUnused } from './edgehub/config.ts';
+import { eventBusConfigSchema, eventBusUnused } from './eventbus/config.ts';
+import { metaManagerConfigSchema, metaManagerUnused } from './metamanager/config.ts';
+
+/** A module of KubeEdge that this edgecore does not have: its switch is read, so that we can say so. */
+const absentModule = z.strictObject({ enable: z.boolean().default(false) }).prefault({});
+
+export const absentModules = ['serviceBus', 'edgeStream', 'taskManager', 'dbTest'] as const;
+
+export const edgecoreConfigSchema = z.strictObject({
+  apiVersion: z
+    .literal('edgecore.config.kubeedge.io/v1alpha2')
+    .default('edgecore.config.kubeedge.io/v1alpha2'),
+  kind: z.literal('EdgeCore').default('EdgeCore'),
+  /** What this edge marks everything with that it creates in a container runtime; given at join. */
+  instanceID: z
+    .string()
+    .regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/, 'must be usable as a label value')
+    .default('default'),
+  database: z
+    .strictObject({ dataSource: z.string().min(1).default('/var/lib/kubeedge/edgecore.db') })
+    .prefault({}),
+  /** `/healthz`, `/readyz` (connected to the cloud) and `/metrics`; empty: none. */
+  monitorServer: z
+    .strictObject({
+      bindAddress: z
+        .string()
+        .regex(/^(.+:\d{1,5})?$/, 'must be ADDRESS:PORT')
+        .default('127.0.0.1:10352'),
+    })
+    .prefault({}),
+  modules: z
+    .strictObject({
+      edged: z
+        .looseObject({ enable: z.boolean().default(true), hostnameOverride: z.string().default('') })
+        .prefault({}),
+      edgeHub: edgeHubConfigSchema.prefault({}),
+      eventBus: eventBusConfigSchema.prefault({}),
+      metaManager: metaManagerConfigSchema.prefault({}),
+      deviceTwin: deviceTwinConfigSchema.prefault({}),
+      serviceBus: absentModule,
+      edgeStream: absentModule,
+      taskManager: absentModule,
+      dbTest: absentModule,
+    })
+    .prefault({}),
+});
+
+export type EdgecoreConfig = z.infer<typeof edgecoreConfigSchema>;
+
+const fieldsOfAbsentModules = [
+  ...['server', 'port', 'timeout'].map((field) => `serviceBus.${field}`),
+  ...[
+    'tlsTunnelCAFile',
+    'tlsTunnelCertFile',
+    'tlsTunnelPrivateKeyFile',
+    'handshakeTimeout',
+    'readDeadline',
+    'server',
+    'writeDeadline',
+  ].map((field) => `edgeStream.${field}`),
+];
+
+export const edgecoreFormat: ConfigFormat<typeof edgecoreConfigSchema> = {
+  schema: edgecoreConfigSchema,
+  unused: [
+    'edgecoreVersion',
+    'featureGates',
+    'database.driverName',
+    'database.aliasName',
+    ...under('modules.edgeHub', edgeHubUnused),
+    ...under('modules.eventBus', eventBusUnused),
+    ...under('modules.metaManager', metaManagerUnused),
+    ...under('modules.deviceTwin', deviceTwinUnused),
+    ...under('modules', fieldsOfAbsentModules),
+  ],
+};
+
+function under(section: string, fields: readonly string[]): readonly string[] {
+  return fields.map((field) => `${section}.${field}`);
+}
