@@ -62,12 +62,16 @@ function asKind(schema: JsonObject, definition: ResourceDefinition): JsonObject 
     ...schema,
     type: 'object',
     properties: {
-      apiVersion: { type: 'string', description: descriptionOf('apiVersion') ?? '' },
-      kind: { type: 'string', description: descriptionOf('kind') ?? '' },
       ...properties,
+      apiVersion: described('apiVersion', properties.apiVersion),
+      kind: described('kind', properties.kind),
     },
     'x-kubernetes-group-version-kind': [...(Array.isArray(before) ? before : []), { group, version, kind }],
   };
+}
+
+function described(name: string, schema: JsonValue | undefined): JsonObject {
+  return { type: 'string', description: descriptionOf(name) ?? '', ...(isJsonObject(schema) ? schema : {}) };
 }
 
 function customSchema(definition: ResourceDefinition, dialect: SchemaDialect): JsonObject {
@@ -136,9 +140,8 @@ function reference(typeName: string, description: string | undefined, dialect: S
   const type = objectType(typeName);
   if (type === undefined) return { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
   const $ref = `${dialect.refPrefix}${componentName(type)}`;
-  const text = description ?? descriptionOf(typeName);
-  if (text === undefined) return { $ref };
-  return dialect.wrapsRefs ? { description: text, allOf: [{ $ref }] } : { description: text, $ref };
+  if (description === undefined) return { $ref };
+  return dialect.wrapsRefs ? { description, allOf: [{ $ref }] } : { description, $ref };
 }
 
 function scalarSchema(type: string): JsonObject {

@@ -297,6 +297,27 @@ describe('recording updates', () => {
     expect(applied.data).toEqual({ x: '2' });
   });
 
+  it('lets kubectl move from client-side to server-side apply without a conflict', () => {
+    const annotation = 'kubectl.kubernetes.io/last-applied-configuration';
+    const annotations = { [annotation]: JSON.stringify(configMap({ x: '1' })) };
+    const made = recordUpdate(
+      undefined,
+      configMap({ x: '1', y: '1' }, { annotations }),
+      writer('kubectl-client-side-apply'),
+    );
+    const applied = apply(made, configMap({ x: '2' }), writer('kubectl'));
+    expect(applied.data).toEqual({ x: '2', y: '1' });
+    expect(JSON.parse(applied.metadata.annotations?.[annotation] ?? '')).toEqual(configMap({ x: '2' }));
+    expect(conflictOf(() => apply(made, configMap({ x: '2' }), b)).message).toContain('.data.x');
+    expect(conflictOf(() => apply(made, configMap({ y: '2' }), writer('kubectl'))).message).toContain(
+      '.data.y',
+    );
+    const garbled = { ...made, metadata: { ...made.metadata, annotations: { [annotation]: '{' } } };
+    expect(conflictOf(() => apply(garbled, configMap({ x: '2' }), writer('kubectl'))).message).toContain(
+      '.data.x',
+    );
+  });
+
   it('bounds the managers that updated', () => {
     let object = configMap({});
     for (let i = 0; i < 15; i += 1) {

@@ -3,7 +3,7 @@
  * and nobody else owns goes; what another manager set to another value is a conflict unless forced.
  */
 
-import { isJsonObject, type JsonObject, type JsonValue, type KubeObject } from '../kube-object.ts';
+import { fieldOf, isJsonObject, type JsonObject, type JsonValue, type KubeObject } from '../kube-object.ts';
 import { type StatusCause, StatusError } from '../status-error.ts';
 import {
   difference,
@@ -56,7 +56,12 @@ export function applyConfiguration(
 
   const differing =
     current === undefined ? emptySet : changedFields(ownable(current, applier), stated, shape);
-  if (!applier.force) refuseConflicts(others, differing);
+  if (!applier.force) {
+    // What kubectl's client-side apply set is kubectl's to change, so that moving to server-side apply is no conflict.
+    const former = lastAppliedBy(current, applier);
+    const conceded = former === undefined ? emptySet : setOfValue(ownable(former, applier), shape);
+    refuseConflicts(others, difference(differing, conceded));
+  }
   const kept = others.map((manager) => ({ ...manager, set: difference(manager.set, differing) }));
 
   const base = current ?? { apiVersion: applied.apiVersion, kind: applied.kind, metadata: identity(applied) };
@@ -73,7 +78,7 @@ export function applyConfiguration(
     metadata: { ...metadata, name: base.metadata.name },
   };
   // What is left of metadata differs from what `base` has by fields that `ownable` names, whose types apply checks.
-  const object = result as KubeObject;
+  const object = followed(result as KubeObject, applied, applier);
 
   const unchanged =
     current !== undefined &&
@@ -83,6 +88,41 @@ export function applyConfiguration(
     jsonEqual(ownable(current, applier), ownable(object, applier));
   const time = unchanged ? own.time : timeOf(applier);
   return withManagers(object, [...kept, managerOf(applier, 'Apply', statedSet, time)]);
+}
+
+const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration';
+const kubectlManager = 'kubectl';
+
+/** What kubectl last applied from the client's side, when this is kubectl applying from the server's side. */
+function lastAppliedBy(current: KubeObject | undefined, applier: Applier): KubeObject | undefined {
+  const text = current?.metadata.annotations?.[lastApplied];
+  if (text === undefined || applier.manager !== kubectlManager || applier.subresource !== undefined)
+    return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    const metadata = fieldOf(value, 'metadata');
+    if (!isJsonObject(value) || !isJsonObject(metadata)) return undefined;
+    const { apiVersion, kind, name } = { apiVersion: '', kind: '', ...value, name: metadata.name };
+    if (typeof apiVersion !== 'string' || typeof kind !== 'string' || typeof name !== 'string')
+      return undefined;
+    return { ...value, apiVersion, kind, metadata: { name } };
+  } catch (error) {
+    // Anybody may write the annotation; what is no JSON concedes nothing.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** The annotation follows what kubectl applies, so that its client-side apply can still be gone back to. */
+function followed(object: KubeObject, applied: KubeObject, applier: Applier): KubeObject {
+  const { annotations } = object.metadata;
+  if (annotations?.[lastApplied] === undefined || applier.manager !== kubectlManager) return object;
+  const { managedFields: _, ...metadata } = applied.metadata;
+  const text = `${JSON.stringify({ ...applied, metadata })}\n`;
+  return {
+    ...object,
+    metadata: { ...object.metadata, annotations: { ...annotations, [lastApplied]: text } },
+  };
 }
 
 function identity({ metadata }: KubeObject): KubeObject['metadata'] {
