@@ -1,0 +1,19 @@
+/**
+ * What our wire has been, newest first. The catalogue's schemas are hashed by version.test.ts: a change of
+ * the wire is made knowingly, with an entry here that says what an older peer will see.
+ */
+
+export interface WireVersion {
+  readonly date: string;
+  readonly what: string;
+  /** Of the schemas of all message kinds, as version.test.ts computes it. */
+  readonly hash: string;
+}
+
+export const wireHistory: readonly WireVersion[] = [
+  {
+    date: '2026-11-20',
+    what: 'KubeEdge v1.23.1: nodes, leases, pods, configMaps, secrets, tokens, events, devices; and session/held between our own ends',
+    hash: '670197d4785cf49a',
+  },
+];
