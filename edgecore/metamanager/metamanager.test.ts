@@ -293,6 +293,16 @@ describe('requests of edged', () => {
     expect((await answer).content).toMatch(/did not answer within 60000 ms/);
   });
 
+  test('a question that was open when the link went fails at once', async () => {
+    const rig = start(() => undefined);
+    const asked = rig.next('edgehub');
+    const answer = rig.ask('query', 'default/secret/s');
+    await asked;
+    const news = { source: 'edgehub', group: 'resource', operation: 'connect', resource: 'node/connection' };
+    rig.bus.send('metamanager', newEnvelope(news, 'cloud_disconnected'));
+    expect((await answer).content).toMatch(/the connection to the cloud was lost/);
+  });
+
   test('a status patch goes to the cloud, and its answer renews the stored pod', async () => {
     const fresh = pod('u1', '11', { status: { phase: 'Running' } });
     const rig = start((up) =>

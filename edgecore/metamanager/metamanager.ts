@@ -21,7 +21,7 @@ import type { Store } from '../store/database.ts';
 import { StoreError } from '../store/errors.ts';
 import { MetaStore } from '../store/meta-store.ts';
 import { SessionStore } from '../store/session-store.ts';
-import { type CloudCalls, createCloudCalls } from './cloud-calls.ts';
+import { CloudCalls } from './cloud-calls.ts';
 import { consumerOf, type Incoming, openIncoming, type Plan, planDownstream, rowOf } from './downstream.ts';
 import { tellHeldSet } from './held-set.ts';
 import { RemoteQuery } from './remote-query.ts';
@@ -95,7 +95,7 @@ class Work {
     this.#signal = signal;
     const meta = new MetaStore(store, { log });
     const seen = this.#seen;
-    const cloud = createCloudCalls(bus, options.remoteQueryTimeoutMs, signal);
+    const cloud = new CloudCalls(bus, options.remoteQueryTimeoutMs, signal);
     const toCloud = (envelope: Envelope) => this.#toCloud(envelope);
     const queries = new RemoteQuery({ meta, seen, cloud, toCloud });
     const tokens = new TokenCache({ meta, cloud, clock });
@@ -120,6 +120,7 @@ class Work {
 
   #news(envelope: Envelope): void {
     this.#connected.abort();
+    this.#cloud.linkLost();
     if (envelope.content !== connection.connected) return;
     this.#seen.forget();
     if (envelope.header.hawserSession !== true) return;
