@@ -1,5 +1,13 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { fixedSubscriptions, isLocalTopic, isTopicFilter, parseLocalTopic, topicMatches } from './topics.ts';
+import {
+  deviceTopic,
+  fixedSubscriptions,
+  isLocalTopic,
+  isTopicFilter,
+  parseLocalTopic,
+  topicMatches,
+} from './topics.ts';
 
 describe('topics of clients', () => {
   const table: [string, ReturnType<typeof parseLocalTopic>][] = [
@@ -70,5 +78,37 @@ describe('subscriptions', () => {
     ['a\0b', false],
   ])('%j may be one: %s', (text, may) => {
     expect(isTopicFilter(text)).toBe(may);
+  });
+});
+
+describe('any topic', () => {
+  const name = fc.oneof(
+    fc.stringMatching(/^[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?$/),
+    fc.constantFrom('device', 'events', 'hw', 'e', 'twin', 'update', 'node', 'state'),
+  );
+  const request = fc.constantFrom('state/update', 'twin/get', 'twin/update', 'twin/cloud_updated');
+
+  test('of a device comes back as it went, whatever the device is called', () => {
+    fc.assert(
+      fc.property(name, name, request, (namespace, device, kind) => {
+        const id = `${namespace}/${device}`;
+        expect(parseLocalTopic(deviceTopic(id, kind))).toEqual({ kind, device: id });
+        expect(fixedSubscriptions.some((filter) => topicMatches(filter, deviceTopic(id, kind)))).toBe(true);
+      }),
+    );
+  });
+
+  test('is read without an error', () => {
+    const piece = fc.oneof(fc.string(), fc.constantFrom('$hw', 'events', 'device', 'node', '+', '#', ''));
+    const topic = fc.array(piece, { maxLength: 9 }).map((pieces) => pieces.join('/'));
+    fc.assert(
+      fc.property(topic, topic, (filter, text) => {
+        parseLocalTopic(text);
+        isLocalTopic(text);
+        expect(topicMatches(text.replaceAll(/[#+]/g, 'x'), text.replaceAll(/[#+]/g, 'x'))).toBe(true);
+        topicMatches(filter, text);
+        isTopicFilter(filter);
+      }),
+    );
   });
 });
