@@ -6,7 +6,7 @@ export const limits = {
   /** A larger request head is answered 431 by Node. */
   headerBytes: 64 * 1024,
   /** A body nested deeper is answered 400. */
-  depth: 64,
+  depth: 256,
   /** Further connections are closed at once. */
   connections: 4096,
   /** A request whose head and body have not arrived by then is answered 408. */

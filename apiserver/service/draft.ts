@@ -118,6 +118,9 @@ function merge(
       const { status: _status, ...rest } = wanted;
       return withStatus(rest, current.status);
     }
+    // What binding makes of a pod is made by the server, whole.
+    case 'binding':
+      return wanted;
     case 'approval': {
       const conditions = valueAt(wanted, 'status', 'conditions');
       const status = isJsonObject(current.status) ? current.status : {};
