@@ -22,8 +22,8 @@ export type Step =
   | { readonly do: 'send'; readonly path: string; readonly uid: string; readonly version: string };
 
 /**
- * Removals come first, then what is sent in the order of `wanted`; so an object that took the name of another
- * follows that one's removal. Versions compare by inequality: a restored API may count lower.
+ * Removals come first, in the reverse of the order in which they were sent (a pod before what it names), then what
+ * is sent in the order of `wanted`; so an object that took the name of another follows that one's removal. Versions compare by inequality: a restored API may count lower.
  */
 export function difference(
   wanted: ReadonlyMap<string, Wanted>,
@@ -41,7 +41,7 @@ export function difference(
     const same = has?.uid === uid && (has.version === resourceVersion || has.version === changedVersion);
     if (!same) sends.push({ do: 'send', path, uid, version: changedVersion });
   }
-  return [...removals, ...sends];
+  return [...removals.reverse(), ...sends];
 }
 
 /** What the edge holds once the steps have been carried out. */

@@ -83,7 +83,9 @@ export class Informer {
   }
 
   /** Resolves when the signal is aborted. */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(daemonSignal: AbortSignal): Promise<void> {
+    // A signal of its own: each listens several times, and Node warns of many listeners on one.
+    const signal = AbortSignal.any([daemonSignal]);
     while (!signal.aborted) {
       try {
         await this.#components.checkSource?.();

@@ -3,6 +3,7 @@
  * added while running, and comes back with a growing pause after it failed. Bounded by the number of keys.
  */
 
+import { setMaxListeners } from 'node:events';
 import { Backoff } from '#beehive/backoff.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
@@ -56,8 +57,11 @@ export class WorkQueue {
   /** Works until the signal is aborted; what runs then is waited for, what waits stays for the next run. */
   async run(
     reconcile: (key: string, signal: AbortSignal) => Promise<void>,
-    signal: AbortSignal,
+    daemonSignal: AbortSignal,
   ): Promise<void> {
+    // All that runs listens to it, and Node would warn of so many listeners.
+    const signal = AbortSignal.any([daemonSignal]);
+    setMaxListeners(0, signal);
     this.#reconcile = reconcile;
     this.#signal = signal;
     this.#startWhatMay();

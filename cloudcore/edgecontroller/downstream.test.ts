@@ -1,0 +1,230 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type ControllerFixture, startController } from '#test/fixtures/controller.ts';
+import { createEdgeController, edgeControllerInbox } from './edgecontroller.ts';
+
+const node = 'edge-1';
+const core = (plural: string) => ({ apiVersion: 'v1', plural, namespace: 'default' });
+const pods = core('pods');
+const maps = core('configmaps');
+const secrets = core('secrets');
+
+const podOf = (name: string, on = node, more = {}) => ({
+  metadata: { name },
+  spec: {
+    nodeName: on,
+    containers: [
+      { name: 'c', envFrom: [{ configMapRef: { name: 'map' } }, { secretRef: { name: 'secret' } }] },
+    ],
+    ...more,
+  },
+});
+
+let fixture: ControllerFixture;
+let epoch: string;
+
+beforeEach(async () => {
+  fixture = await startController('edgecontroller', edgeControllerInbox, (components) =>
+    createEdgeController({}, components),
+  );
+  epoch = fixture.cache.epoch ?? '';
+  await fixture.addNode(node);
+  await fixture.api.create(maps, { metadata: { name: 'map' }, data: {} });
+  await fixture.api.create(secrets, { metadata: { name: 'secret' }, data: {} });
+  await fixture.settle();
+});
+afterEach(() => fixture.close());
+
+const heldOf = async (
+  path: string,
+  ref: { apiVersion: string; plural: string; namespace?: string; name: string },
+) => {
+  const { metadata } = await fixture.api.get(ref);
+  return { path, uid: metadata.uid, resourceVersion: metadata.resourceVersion };
+};
+
+describe('EdgeController, down, to an edge of ours', () => {
+  it('sends nothing before the edge says what it holds, then answers with the epoch and sends it all', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    fixture.connect(node, 'hawser');
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([]);
+    const answer = await fixture.answerTo(fixture.sayHeld(node, null, []));
+    expect(answer).toMatchObject({
+      route: { group: 'session', operation: 'response', resource: 'node/edge-1/session/held' },
+      content: { epoch },
+    });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([
+      'update edge-1/null/node/edge-1',
+      'update edge-1/default/configmap/map',
+      'update edge-1/default/secret/secret',
+      'update edge-1/default/pod/web',
+    ]);
+  });
+
+  it('sends upserts without a body and with their version, deletions with a skeleton', async () => {
+    const pod = await fixture.api.create(pods, podOf('web'));
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    const upsert = fixture.sent.find(({ route }) => route.resource.endsWith('/pod/web'));
+    expect(upsert?.content).toBeUndefined();
+    expect(upsert?.header.resourceversion).toBe(pod.metadata.resourceVersion);
+    expect(upsert?.route).toMatchObject({ source: 'edgecontroller', group: 'resource' });
+    fixture.sent.length = 0;
+    await fixture.api.delete({ ...pods, name: 'web' }, { gracePeriodSeconds: 0 });
+    await fixture.settle();
+    const removal = fixture.sent.find(({ route }) => route.operation === 'delete');
+    expect(removal?.content).toEqual({
+      metadata: { name: 'web', namespace: 'default', uid: pod.metadata.uid },
+    });
+  });
+
+  it('sends only the difference to what is held', async () => {
+    await fixture.api.create(pods, podOf('same'));
+    await fixture.api.create(pods, podOf('changed'));
+    await fixture.api.create(pods, podOf('new'));
+    await fixture.settle();
+    const objects = [
+      await heldOf('null/node/edge-1', { apiVersion: 'v1', plural: 'nodes', name: node }),
+      await heldOf('default/configmap/map', { ...maps, name: 'map' }),
+      await heldOf('default/secret/secret', { ...secrets, name: 'secret' }),
+      await heldOf('default/pod/same', { ...pods, name: 'same' }),
+      { ...(await heldOf('default/pod/changed', { ...pods, name: 'changed' })), resourceVersion: '99999' },
+      { path: 'default/pod/gone', uid: 'gone', resourceVersion: '5' },
+      { path: 'default/configmap/released', uid: 'released', resourceVersion: '5' },
+      { path: 'default/device/not-mine', uid: 'x', resourceVersion: '5' },
+      { path: 'nonsense', uid: 'x', resourceVersion: '5' },
+    ];
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, objects));
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([
+      'delete edge-1/default/configmap/released',
+      'delete edge-1/default/pod/gone',
+      'update edge-1/default/pod/changed',
+      'update edge-1/default/pod/new',
+    ]);
+  });
+
+  it('removes nothing that another cluster gave, and sends what this one has', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    await fixture.settle();
+    const objects = [{ path: 'default/pod/foreign', uid: 'foreign', resourceVersion: '1' }];
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, 'another-epoch', objects));
+    await fixture.settle();
+    const pushes = fixture.pushes();
+    expect(pushes.filter((push) => push.startsWith('delete'))).toEqual([]);
+    expect(pushes).toContain('update edge-1/default/pod/web');
+  });
+
+  it('pushes changes of pods and of what they name, and releases what none names', async () => {
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    fixture.pushes();
+    await fixture.api.create(pods, podOf('web'));
+    await fixture.settle();
+    expect(fixture.pushes()).toHaveLength(3);
+    await fixture.api.patch({ ...maps, name: 'map' }, 'merge', { data: { a: '1' } });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual(['update edge-1/default/configmap/map']);
+    await fixture.api.delete({ ...pods, name: 'web' });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual(['update edge-1/default/pod/web']);
+    await fixture.api.delete({ ...pods, name: 'web' }, { gracePeriodSeconds: 0 });
+    await fixture.settle();
+    expect(fixture.pushes().sort()).toEqual([
+      'delete edge-1/default/configmap/map',
+      'delete edge-1/default/pod/web',
+      'delete edge-1/default/secret/secret',
+    ]);
+  });
+
+  it("does not send an edge's own status reports back", async () => {
+    await fixture.api.create(pods, podOf('web'));
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    fixture.pushes();
+    const status = { status: { conditions: [{ type: 'Ready', status: 'True' }] } };
+    await fixture.api.patch({ ...pods, name: 'web' }, 'strategic', status, { subresource: 'status' });
+    const own = { apiVersion: 'v1', plural: 'nodes', name: node };
+    await fixture.api.patch(own, 'strategic', status, { subresource: 'status' });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([]);
+  });
+
+  it('replaces a pod that took the name of another: first the removal, then the new one', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    fixture.pushes();
+    await fixture.api.delete({ ...pods, name: 'web' }, { gracePeriodSeconds: 0 });
+    await fixture.api.create(pods, podOf('web', node, { restartPolicy: 'Never' }));
+    await fixture.settle();
+    const aboutPod = fixture.pushes().filter((push) => push.endsWith('pod/web'));
+    expect(aboutPod).toEqual(['delete edge-1/default/pod/web', 'update edge-1/default/pod/web']);
+  });
+
+  it('sends nothing to a node without the edge label, and removes nothing when the label goes', async () => {
+    await fixture.addNode('plain', {});
+    await fixture.api.create(pods, podOf('web', 'plain'));
+    await fixture.api.create(pods, podOf('own'));
+    fixture.connect('plain', 'hawser');
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld('plain', epoch, []));
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    expect(fixture.pushes().filter((push) => push.includes('plain/'))).toEqual([]);
+    const own = { apiVersion: 'v1', plural: 'nodes', name: node };
+    await fixture.api.patch(own, 'merge', { metadata: { labels: null } });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([]);
+  });
+
+  it('forgets at the disconnect, and starts again from what is held', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    fixture.disconnect(node);
+    await fixture.settle();
+    fixture.pushes();
+    await fixture.api.create(pods, podOf('unseen'));
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([]);
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    expect(fixture.pushes()).toContain('update edge-1/default/pod/unseen');
+  });
+});
+
+describe('EdgeController, down, to a KubeEdge edge', () => {
+  it('pushes its node and pods at once, configMaps and secrets only after it asked', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    fixture.connect(node, 'kubeedge');
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual(['update edge-1/null/node/edge-1', 'update edge-1/default/pod/web']);
+    await fixture.answerTo(fixture.ask(node, 'query', 'default/configmap/map'));
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([]);
+    await fixture.api.patch({ ...maps, name: 'map' }, 'merge', { data: { a: '1' } });
+    await fixture.api.patch({ ...secrets, name: 'secret' }, 'merge', { data: { a: 'MQ==' } });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual(['update edge-1/default/configmap/map']);
+  });
+
+  it('pushes every change of its node', async () => {
+    fixture.connect(node, 'kubeedge');
+    await fixture.settle();
+    fixture.pushes();
+    const own = { apiVersion: 'v1', plural: 'nodes', name: node };
+    await fixture.api.patch(own, 'strategic', { status: { phase: 'x' } }, { subresource: 'status' });
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual(['update edge-1/null/node/edge-1']);
+  });
+});
