@@ -67,8 +67,6 @@ export const inboxLimits = {
   metaManager: 256,
   /** Larger than MetaManager's, so that what it forwards finds room in the common case. */
   edged: 512,
-  twin: 1_024,
-  eventBus: 1_024,
   edgeHub: 1_024,
   /** All nodes share these: a reconnect of a thousand edges arrives within seconds. */
   cloudHub: 16_384,

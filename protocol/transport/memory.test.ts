@@ -17,6 +17,30 @@ const clock = {
   },
 };
 
+/** Time that passes only by sleeping, so that what a delay costs can be told exactly. */
+class VirtualClock {
+  #nowMs = 0;
+  readonly #dueMs = new Set<{ readonly at: number }>();
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const due = { at: this.#nowMs + ms };
+    this.#dueMs.add(due);
+    try {
+      do {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (signal?.aborted) throw new CancelledError();
+      } while ([...this.#dueMs].some(({ at }) => at < due.at));
+      this.#nowMs = Math.max(this.#nowMs, due.at);
+    } finally {
+      this.#dueMs.delete(due);
+    }
+  }
+}
+
 /** Numbers of a linear congruential generator: the same for the same seed. */
 function seeded(seed: number): { next(): number } {
   let state = seed >>> 0;
@@ -80,13 +104,13 @@ async function carried(network: MemoryNetwork, count: number): Promise<unknown[]
 
 describe('faults of the memory network', () => {
   test('delay holds frames back, in order and side by side', async () => {
-    const network = new MemoryNetwork({ clock, random: seeded(2) });
+    const virtual = new VirtualClock();
+    const network = new MemoryNetwork({ clock: virtual, random: seeded(2) });
     Object.assign(network.faults, { delayMinMs: 20, delayMaxMs: 40 });
-    const startMs = performance.now();
     expect(await carried(network, 50)).toEqual(Array.from({ length: 50 }, (_, at) => at));
-    const tookMs = performance.now() - startMs;
-    expect(tookMs).toBeGreaterThanOrEqual(19);
-    expect(tookMs).toBeLessThan(50 * 20);
+    // The frames together, and then the close.
+    expect(virtual.monotonicMs()).toBeGreaterThanOrEqual(40);
+    expect(virtual.monotonicMs()).toBeLessThanOrEqual(80);
   });
 
   test('drop loses single frames, the same for the same seed', async () => {
@@ -104,7 +128,7 @@ describe('faults of the memory network', () => {
   });
 
   test('reorder swaps frames and loses none', async () => {
-    const network = new MemoryNetwork({ clock, random: seeded(3) });
+    const network = new MemoryNetwork({ clock: new VirtualClock(), random: seeded(3) });
     // Frames wait in the lane, so that one can overtake another.
     Object.assign(network.faults, { reorderChance: 0.5, delayMinMs: 5, delayMaxMs: 5 });
     const arrived = await carried(network, 50);
