@@ -1,6 +1,6 @@
 /** For tests: DeviceTwin on a real store and a real bus, with its neighbours played by the test. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Bus } from '#beehive/bus.ts';
@@ -30,6 +30,8 @@ export class TestEdge {
   cloud: (report: Envelope) => CloudAnswer = () => 'confirm';
   readonly #clock: Clock;
   readonly #dir = mkdtempSync(join(tmpdir(), 'hawser-twin-'));
+  /** Of the database: a life that ends in a crash leaves its own file behind. */
+  #life = 0;
   #bus: Bus | undefined;
   #store: Store | undefined;
   #stop = new AbortController();
@@ -49,7 +51,7 @@ export class TestEdge {
   async start(): Promise<this> {
     const stop = new AbortController();
     this.#stop = stop;
-    const store = openDatabase(join(this.#dir, 'edgecore.db'), { log: silentLog });
+    const store = openDatabase(this.#file(), { log: silentLog });
     const bus = new Bus({ clock: this.#clock, log: silentLog });
     this.#store = store;
     this.#bus = bus;
@@ -81,7 +83,10 @@ export class TestEdge {
   /** Without `gracefully`, what is not committed is lost, as when the process is killed. */
   async stop(how: 'gracefully' | 'crash' = 'gracefully'): Promise<void> {
     if (how === 'crash') {
-      // Nothing more reaches the disk, and what waits for it is told so.
+      // The next life begins with what is on the disk now; what this one still writes, nobody sees.
+      const left = this.#file();
+      this.#life += 1;
+      for (const part of ['', '-wal']) copyFileSync(`${left}${part}`, `${this.#file()}${part}`);
       const store = this.store;
       store.write = () => new Promise(() => {});
       this.#stop.abort();
@@ -140,6 +145,10 @@ export class TestEdge {
 
   async until(holds: () => boolean): Promise<void> {
     while (!holds()) await new Promise<void>((resolve) => this.#watchers.push(resolve));
+  }
+
+  #file(): string {
+    return join(this.#dir, `edgecore-${this.#life}.db`);
   }
 
   #send(route: Envelope['route'], content: unknown): void {
