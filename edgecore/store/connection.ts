@@ -20,8 +20,8 @@ export class SqlConnection implements Sql {
   readonly #database: Database.Database;
   readonly #statements = new Map<string, Database.Statement<SqlValue[]>>();
 
-  constructor(file: string) {
-    this.#database = new Database(file, { timeout: busyTimeoutMs });
+  constructor(file: string, timeoutMs = busyTimeoutMs) {
+    this.#database = new Database(file, { timeout: timeoutMs });
   }
 
   get inTransaction(): boolean {

@@ -75,6 +75,7 @@ describe('a store', () => {
     second.close();
     await first.close();
     const third = open();
+    expect([first.completeness, third.completeness]).toEqual(['empty', 'whole']);
     expect(third.read((sql) => sql.all(topics))).toEqual([{ topic: 'kept' }, { topic: 'not awaited' }]);
     await third.close();
   });
@@ -137,6 +138,7 @@ describe('a damaged store', () => {
       expect(store.read((sql) => sql.all(topics))).toEqual([{ topic: 'old' }]);
       expect(said.join()).toMatch(/damaged and was set aside.*last good start/);
       expect(existsSync(`${file}.damaged`)).toBe(true);
+      expect(store.completeness).toBe('copy');
       await store.close();
     });
   }
@@ -146,6 +148,7 @@ describe('a damaged store', () => {
     writeFileSync(file, 'x'.repeat(9000));
     writeFileSync(`${file}.last-good`, 'y'.repeat(9000));
     const store = open();
+    expect(store.completeness).toBe('empty');
     await store.write(addTopic('new'));
     expect(store.read((sql) => sql.all(topics))).toEqual([{ topic: 'new' }]);
     await store.close();

@@ -13,7 +13,14 @@ import { StoreError } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';
 import { migrations } from './migrations.ts';
 
+/**
+ * How much of what was stored is here: all of it, what a copy had, or nothing, because the file was damaged (or
+ * there never was one). Unless it is `whole`, that something is not stored does not mean that it is not wanted.
+ */
+export type Completeness = 'whole' | 'copy' | 'empty';
+
 export interface Store {
+  readonly completeness: Completeness;
   /** At once, of what is committed: a write that is not awaited is not seen. */
   read<T>(query: (sql: Sql) => T): T;
   /** Resolves when the change is on the disk. `change` runs later, synchronously, and may run SQL only. */
@@ -31,12 +38,13 @@ const damageCode = /^SQLITE_(CORRUPT|NOTADB)/;
 /** @throws StoreError `newer`, and the system's error when the file cannot be made at all. */
 export function openDatabase(file: string, { log }: { log: Log }): Store {
   mkdirSync(dirname(file), { recursive: true });
-  const connection = openOrReplace(file, log.child({ module: 'store', file }));
+  const { connection, completeness } = openOrReplace(file, log.child({ module: 'store', file }));
   const commits = new GroupCommit(connection);
   const copied = keepCopy(connection, file).catch((error: unknown) =>
     log.warn({ reason: describeError(error) }, 'could not keep a copy of the store'),
   );
   return {
+    completeness,
     read: (query) => query(connection),
     write: (change) => commits.add(() => change(connection)),
     get waiting() {
@@ -51,9 +59,15 @@ export function openDatabase(file: string, { log }: { log: Log }): Store {
   };
 }
 
-function openOrReplace(file: string, log: Log): SqlConnection {
+interface Opened {
+  readonly connection: SqlConnection;
+  readonly completeness: Completeness;
+}
+
+function openOrReplace(file: string, log: Log): Opened {
+  const isNew = !existsSync(file);
   try {
-    return openChecked(file);
+    return { connection: openChecked(file), completeness: isNew ? 'empty' : 'whole' };
   } catch (error) {
     if (!isDamage(error)) throw error;
     const aside = setAside(file);
@@ -64,7 +78,7 @@ function openOrReplace(file: string, log: Log): SqlConnection {
     try {
       const connection = openChecked(file);
       log.warn({}, 'went on with the copy of the last good start; the cloud sends what is newer');
-      return connection;
+      return { connection, completeness: 'copy' };
     } catch (error) {
       if (!isDamage(error)) throw error;
       const aside = setAside(file);
@@ -72,7 +86,7 @@ function openOrReplace(file: string, log: Log): SqlConnection {
     }
   }
   log.warn({}, 'went on with an empty store; the cloud fills it at the next connect');
-  return openChecked(file);
+  return { connection: openChecked(file), completeness: 'empty' };
 }
 
 /** @throws StoreError `damaged`, `newer`; SQLite's own error. */

@@ -8,6 +8,7 @@ export class StoreError extends HawserError<
   | { code: 'full'; waiting: number; limit: number }
   /** Nothing of the transaction was kept. */
   | { code: 'not-committed'; sqlite: string }
+  | { code: 'in-use'; file: string }
   | { code: 'damaged'; file: string; reason: string }
   /** Written by a later version of this program. */
   | { code: 'newer'; file: string; found: number; known: number }
