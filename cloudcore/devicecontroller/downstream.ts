@@ -99,35 +99,43 @@ export class Downstream {
     const before = session.held;
     const steps = difference(wanted, before, (path, held) => mayRemove(node, this.#cache, path, held));
     session.held = applySteps(before, steps);
-    const removed = new Set(steps.filter((step) => step.do === 'remove').map(({ path }) => path));
-    for (const step of inOrder(steps)) {
-      const isNew = step.do === 'send' && (!before.has(step.path) || removed.has(step.path));
-      await this.#tellMembership(node, step, isNew);
-      await this.#sender.sendStep(source.deviceController, node, step, isNew ? 'insert' : 'update');
-    }
+    const removals = devicesLast(steps.filter((step) => step.do === 'remove')).reverse();
+    const removed = new Set(removals.map(({ path }) => path));
+    const isNew = ({ path }: Step) => !before.has(path) || removed.has(path);
+    const sends = steps.filter((step) => step.do === 'send');
+
+    const leaving = removals.filter(isDevice).map(({ path }) => memberAt(path));
+    if (leaving.length > 0) await this.#sender.send(membership(node, { removed: leaving }, this.#clock));
+    for (const step of removals) await this.#sendStep(node, step, 'update');
+    const joining = sends
+      .filter((step) => isDevice(step) && isNew(step))
+      .flatMap(({ path }) => this.#member(path));
+    if (joining.length > 0) await this.#sender.send(membership(node, { added: joining }, this.#clock));
+    for (const step of sends) await this.#sendStep(node, step, isNew(step) ? 'insert' : 'update');
   }
 
-  async #tellMembership(node: string, step: Step, isNew: boolean): Promise<void> {
-    const path = parseObjectPath(step.path);
-    if (path.type !== 'device') return;
-    if (step.do === 'remove') {
-      const member = { id: `${path.namespace}/${path.name}`, name: path.name };
-      await this.#sender.send(membership(node, { removed: [member] }, this.#clock));
-    } else if (isNew) {
-      const device = this.#cache.known(path)?.object;
-      if (device !== undefined) {
-        await this.#sender.send(membership(node, { added: [memberOf(device)] }, this.#clock));
-      }
-    }
+  #sendStep(node: string, step: Step, upsert: 'insert' | 'update'): Promise<void> {
+    return this.#sender.sendStep(source.deviceController, node, step, upsert);
+  }
+
+  #member(path: string): Member[] {
+    const device = this.#cache.known(parseObjectPath(path))?.object;
+    return device === undefined ? [] : [memberOf(device)];
   }
 }
 
-/** Devices leave before their models, and come after them. */
-function inOrder(steps: readonly Step[]): Step[] {
-  const isDevice = ({ path }: Step) => parseObjectPath(path).type === 'device';
-  const removals = steps.filter((step) => step.do === 'remove');
-  const sends = steps.filter((step) => step.do === 'send');
-  return [...removals.filter(isDevice), ...removals.filter((step) => !isDevice(step)), ...sends];
+function isDevice({ path }: Step): boolean {
+  return parseObjectPath(path).type === 'device';
+}
+
+/** Models before the devices that use them; the other way round when they leave. */
+function devicesLast(steps: readonly Step[]): Step[] {
+  return [...steps.filter((step) => !isDevice(step)), ...steps.filter(isDevice)];
+}
+
+function memberAt(text: string): Member {
+  const { namespace, name } = parseObjectPath(text);
+  return { id: `${namespace}/${name}`, ...(name === undefined ? {} : { name }) };
 }
 
 function memberOf({ metadata }: KubeObject): Member {
