@@ -44,11 +44,7 @@ const tokenSchema = z.looseObject({
 
 const answerTimeoutMs = 65_000;
 
-export function createClusterObjects(components: {
-  bus: Bus;
-  clock: Clock;
-  signal: () => AbortSignal | undefined;
-}): ClusterObjects {
+export function createClusterObjects(components: { bus: Bus; clock: Clock }): ClusterObjects {
   const { bus, clock } = components;
 
   async function query(
@@ -60,12 +56,8 @@ export function createClusterObjects(components: {
       content,
       { timestampMs: clock.now() },
     );
-    const signal = components.signal();
     try {
-      const answer = await bus.request('metamanager', envelope, {
-        timeoutMs: answerTimeoutMs,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      const answer = await bus.request('metamanager', envelope, { timeoutMs: answerTimeoutMs });
       if (answer.route.operation === operation.error) return { error: String(answer.content).slice(0, 500) };
       return { content: answer.content };
     } catch (error) {

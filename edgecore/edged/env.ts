@@ -39,13 +39,13 @@ export async function resolveEnv(
     for (const [key, value] of data) env.set(`${from.prefix ?? ''}${key}`, value.toString('utf8'));
   }
   for (const variable of container.env) {
-    const value = await valueOf(variable, pod, container, objects, around, env);
+    const value = await variableValue(variable, pod, container, objects, around, env);
     if (value !== undefined) env.set(variable.name, value);
   }
   return env;
 }
 
-async function valueOf(
+async function variableValue(
   variable: EnvVar,
   pod: Pod,
   container: PodContainer,

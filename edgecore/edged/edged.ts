@@ -1,0 +1,331 @@
+/**
+ * Edged: runs the pods that MetaManager holds for this node, one worker each, and keeps the node's status and
+ * lease. It starts from the store without waiting for the cloud, adopts what runs, and removes what carries our
+ * mark and belongs to no stored pod, but only after the stored list was read.
+ */
+
+import { z } from 'zod';
+import type { Bus, InboxOptions } from '#beehive/bus.ts';
+import type { Clock } from '#beehive/clock.ts';
+import { BusError } from '#beehive/errors.ts';
+import type { Log } from '#beehive/log.ts';
+import type { Metrics } from '#beehive/metrics.ts';
+import type { Module } from '#beehive/module.ts';
+import { HawserError } from '#protocol/errors.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { connection, group, noNamespace, operation, source } from '#protocol/names.ts';
+import { parseObjectPath } from '#protocol/resource-path.ts';
+import { createCloudRequests } from './cloud-requests.ts';
+import { createClusterObjects } from './cluster-objects.ts';
+import type { EdgedConfig } from './config.ts';
+import { parseDurationMs } from './duration.ts';
+import { createEventRecorder } from './events.ts';
+import type { PodSurroundings } from './fields.ts';
+import { LeaseKeeper } from './lease.ts';
+import { type NodeFacts, readNodeFacts } from './node-facts.ts';
+import { NodeStatus } from './node-status.ts';
+import { type Pod, podKey, podSchema } from './pod.ts';
+import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
+import { references } from './references.ts';
+import type { RuntimeService } from './runtime/runtime-service.ts';
+import { StatusSender } from './status-sender.ts';
+import { createVolumes } from './volumes.ts';
+
+export const edgedInbox: InboxOptions = { capacity: 1024, lanesMax: 16 };
+
+export interface EdgedOptions extends EdgedConfig {
+  /** Our release, for the node's kubeletVersion. */
+  readonly version: string;
+}
+
+export interface EdgedComponents {
+  readonly bus: Bus;
+  readonly runtime: RuntimeService;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+const storedTimeoutMs = 10_000;
+const orphansEveryMs = 60_000;
+const podDrainMs = 5000;
+const refillMs = 60_000;
+
+/** MetaManager did not tell what is stored; the module is started again. */
+class StoredListError extends HawserError<{ code: 'no-stored-list' }> {}
+
+export function createEdged(options: EdgedOptions, components: EdgedComponents): Module {
+  return {
+    name: 'edged',
+    run: (signal, ready) => new Edged(options, components).run(signal, ready),
+  };
+}
+
+interface Running {
+  readonly worker: PodWorker;
+  readonly done: Promise<void>;
+}
+
+class Edged {
+  readonly #options: EdgedOptions;
+  readonly #with: EdgedComponents;
+  readonly #log: Log;
+  readonly #workers = new Map<string, Running>();
+  #workerComponents: PodWorkerComponents | undefined;
+  #sender: StatusSender | undefined;
+  #node: NodeStatus | undefined;
+  #lease: LeaseKeeper | undefined;
+  #signal: AbortSignal = new AbortController().signal;
+  /** A store that holds no pod may have been lost: then what runs is kept until the cloud had time to refill it. */
+  #orphansFromMs = Number.POSITIVE_INFINITY;
+
+  constructor(options: EdgedOptions, components: EdgedComponents) {
+    this.#options = options;
+    this.#with = components;
+    this.#log = components.log.child({ module: 'edged' });
+    const pods = components.metrics.gauge('hawser_edged_pods_count', 'Pods that have a worker');
+    this.#countPods = () => pods.set(this.#workers.size);
+  }
+
+  readonly #countPods: () => void;
+
+  async run(signal: AbortSignal, ready: () => void): Promise<void> {
+    const { bus, runtime } = this.#with;
+    this.#signal = signal;
+    const version = await runtime.version();
+    let facts = await this.#facts();
+    const readFacts = async () => {
+      facts = await this.#facts();
+      return facts;
+    };
+    this.#build(version, readFacts, () => this.#around(facts));
+    await this.#loadStored();
+    const work = [
+      bus.serve('edged', (envelope) => this.#handle(envelope), signal),
+      this.#node?.run(signal),
+      this.#lease?.run(signal),
+      this.#sender?.run(signal),
+      this.#followRuntime(signal),
+      this.#removeOrphansNowAndThen(signal),
+    ];
+    ready();
+    await Promise.all(work);
+    await Promise.race([
+      Promise.all([...this.#workers.values()].map((it) => it.done)),
+      this.#with.clock.sleep(podDrainMs),
+    ]);
+  }
+
+  #build(
+    runtimeVersion: Awaited<ReturnType<RuntimeService['version']>>,
+    facts: () => Promise<NodeFacts>,
+    around: () => PodSurroundings,
+  ): void {
+    const { bus, runtime, clock } = this.#with;
+    const options = this.#options;
+    const kubelet = options.tailoredKubeletConfig;
+    const log = this.#log;
+    const cloud = createCloudRequests({ bus, clock });
+    const objects = createClusterObjects({ bus, clock });
+    const nodeName = options.hostnameOverride;
+    this.#sender = new StatusSender({ cloud, clock, log, seen: (object) => this.#seenPod(object) });
+    this.#node = new NodeStatus(
+      {
+        name: nodeName,
+        labels: options.nodeLabels,
+        taints: options.taints,
+        register: options.registerNode,
+        schedulable: options.registerSchedulable,
+        kubeletVersion: `v1.32.0-hawser-v${options.version}`,
+        kubeletPort: kubelet.readOnlyPort,
+        checkMs: parseDurationMs(kubelet.nodeStatusUpdateFrequency) ?? 10_000,
+        reportMs: parseDurationMs(kubelet.nodeStatusReportFrequency) ?? 300_000,
+      },
+      {
+        cloud,
+        facts,
+        runtimeStatus: () => runtime.status(),
+        runtimeVersion,
+        clock,
+        log,
+        learned: () => this.#lease?.poke(),
+      },
+    );
+    const node = this.#node;
+    this.#lease = new LeaseKeeper(
+      { nodeName, durationSeconds: kubelet.nodeLeaseDurationSeconds },
+      { cloud, clock, log, nodeUid: () => node.uid },
+    );
+    this.#workerComponents = {
+      runtime,
+      runtimeName: runtimeVersion.name,
+      volumes: createVolumes(options.rootDirectory, { objects, clock }),
+      objects,
+      cloud,
+      sender: this.#sender,
+      events: createEventRecorder({ nodeName, enabled: options.reportEvent }, { bus, clock }),
+      around,
+      podLogs: kubelet.podLogsDir,
+      clock,
+      log,
+    };
+  }
+
+  #facts(): Promise<NodeFacts> {
+    return readNodeFacts({
+      nodeIp: this.#options.nodeIP,
+      interfaceName: this.#options.customInterfaceName,
+      maxPods: this.#options.tailoredKubeletConfig.maxPods,
+      rootDirectory: this.#options.rootDirectory,
+    });
+  }
+
+  #around({ internalIp, allocatable }: NodeFacts): PodSurroundings {
+    return { nodeName: this.#options.hostnameOverride, hostIp: internalIp, podIp: internalIp, allocatable };
+  }
+
+  async #loadStored(): Promise<void> {
+    const pods = await this.#stored(`${noNamespace}/pod`);
+    for (const pod of z.array(z.unknown()).catch([]).parse(pods)) this.#applyPod(pod);
+    this.#log.info({ pods: this.#workers.size }, 'stored pods loaded');
+    if (this.#workers.size > 0) this.#orphansFromMs = this.#with.clock.now();
+    try {
+      this.#node?.learn(await this.#stored(`${noNamespace}/node/${this.#options.hostnameOverride}`));
+    } catch (error) {
+      if (!(error instanceof StoredListError)) throw error;
+    }
+  }
+
+  async #stored(resource: string): Promise<unknown> {
+    const route = { source: source.edged, group: group.meta, operation: operation.query, resource };
+    const question = newEnvelope(route, null, { timestampMs: this.#with.clock.now() });
+    const failed = (why: string, cause?: unknown) =>
+      new StoredListError(
+        `MetaManager did not answer ${resource}: ${why}`,
+        { code: 'no-stored-list' },
+        { cause },
+      );
+    try {
+      const answer = await this.#with.bus.request('metamanager', question, {
+        timeoutMs: storedTimeoutMs,
+        signal: this.#signal,
+      });
+      if (answer.route.operation === operation.error) throw failed(String(answer.content));
+      return answer.content;
+    } catch (error) {
+      if (error instanceof BusError) throw failed(error.message, error);
+      throw error;
+    }
+  }
+
+  async #handle(envelope: Envelope): Promise<void> {
+    const { resource, operation: what } = envelope.route;
+    if (what === operation.connect) {
+      if (envelope.content === connection.connected) this.#connected();
+      return;
+    }
+    const { type, namespace, name } = parseObjectPath(resource);
+    if (type === 'pod') {
+      if (what === operation.delete) this.#removePod(envelope.content);
+      else if (what === operation.insert || what === operation.update) this.#applyPod(envelope.content);
+    } else if (type === 'configmap' || type === 'secret') {
+      this.#pokeUsers(`${namespace ?? ''}/${type}/${name ?? ''}`);
+    } else if (type === 'node' && name === this.#options.hostnameOverride) {
+      if (what === operation.delete) this.#node?.forget();
+      else this.#node?.learn(envelope.content);
+    }
+  }
+
+  #connected(): void {
+    this.#orphansFromMs = Math.min(this.#orphansFromMs, this.#with.clock.now() + refillMs);
+    this.#node?.connected();
+    this.#lease?.poke();
+    this.#sender?.connected();
+    for (const { worker } of this.#workers.values()) worker.poke('cloud');
+  }
+
+  #applyPod(content: unknown): void {
+    const parsed = podSchema.safeParse(content);
+    if (!parsed.success) {
+      const issues = parsed.error.issues.slice(0, 5).map((it) => `${it.path.join('.')}: ${it.message}`);
+      this.#log.warn({ issues }, 'a pod that cannot be read is left alone');
+      return;
+    }
+    const pod = parsed.data;
+    if (pod.spec.nodeName && pod.spec.nodeName !== this.#options.hostnameOverride) return;
+    const { uid } = pod.metadata;
+    const known = this.#workers.get(uid);
+    if (known !== undefined) {
+      known.worker.update(pod);
+      return;
+    }
+    for (const { worker } of this.#workers.values()) if (podKey(worker.pod) === podKey(pod)) worker.remove();
+    this.#startWorker(pod);
+  }
+
+  #startWorker(pod: Pod): void {
+    const components = this.#workerComponents;
+    if (components === undefined) return;
+    const { uid } = pod.metadata;
+    const worker = new PodWorker(pod, components);
+    const done = worker.run(this.#signal).finally(() => {
+      if (this.#signal.aborted) return;
+      this.#workers.delete(uid);
+      this.#countPods();
+    });
+    this.#workers.set(uid, { worker, done });
+    this.#countPods();
+  }
+
+  #removePod(content: unknown): void {
+    const uid = z.looseObject({ metadata: z.looseObject({ uid: z.string() }) }).safeParse(content).data
+      ?.metadata.uid;
+    if (uid === undefined) this.#log.warn({}, 'the deletion of a pod without uid is left alone');
+    else this.#workers.get(uid)?.worker.remove();
+  }
+
+  /** The cloud's answer to a status shows a deletion that has not come down yet. */
+  #seenPod(object: unknown): void {
+    const parsed = podSchema.safeParse(object);
+    if (!parsed.success || !parsed.data.metadata.deletionTimestamp) return;
+    const known = this.#workers.get(parsed.data.metadata.uid)?.worker;
+    if (known !== undefined && !known.pod.metadata.deletionTimestamp) known.update(parsed.data);
+  }
+
+  #pokeUsers(reference: string): void {
+    for (const { worker } of this.#workers.values())
+      if (references(worker.pod).has(reference)) worker.poke('volumes');
+  }
+
+  async #followRuntime(signal: AbortSignal): Promise<void> {
+    for await (const { podUid } of this.#with.runtime.events(signal))
+      this.#workers.get(podUid)?.worker.poke();
+  }
+
+  async #removeOrphansNowAndThen(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#removeOrphans();
+      } catch (error) {
+        this.#log.warn({ err: error }, 'cannot remove orphans');
+      }
+      await this.#with.clock.sleep(orphansEveryMs, signal).catch(() => {});
+    }
+  }
+
+  async #removeOrphans(): Promise<void> {
+    const { runtime, clock } = this.#with;
+    if (clock.now() < this.#orphansFromMs) return;
+    for (const sandbox of await runtime.listPodSandboxes()) {
+      if (this.#workers.has(sandbox.podUid)) continue;
+      this.#log.info(
+        { pod: `${sandbox.podNamespace}/${sandbox.podName}`, uid: sandbox.podUid },
+        'removing an orphan',
+      );
+      await runtime.removePodSandbox(sandbox.id);
+    }
+    const volumes = this.#workerComponents?.volumes;
+    for (const uid of (await volumes?.present()) ?? [])
+      if (!this.#workers.has(uid)) await volumes?.remove(uid);
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The volumes of pods as directories below `<root>/pods/<uid>/volumes`. `prepare` makes or refreshes them all and
+ * may be called at any time; `remove` deletes what is ours of them, never what a hostPath leads to.
+ */
+
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { join, normalize } from 'node:path';
+import type { Clock } from '#beehive/clock.ts';
+import { writeVolume } from './atomic-writer.ts';
+import type { ClusterObjects } from './cluster-objects.ts';
+import { ContainerConfigError } from './env.ts';
+import type { PodSurroundings } from './fields.ts';
+import type { Pod, PodContainer, PodVolume } from './pod.ts';
+import type { Mount } from './runtime/runtime-service.ts';
+import { renderVolume } from './volume-files.ts';
+
+export interface PreparedVolumes {
+  /** Volume name to where it is on the machine. */
+  readonly paths: ReadonlyMap<string, string>;
+  readonly refreshAtMs: number | undefined;
+}
+
+export interface Volumes {
+  /** @throws ContainerConfigError, ObjectUnavailableError with what is missing. */
+  prepare(pod: Pod, around: PodSurroundings): Promise<PreparedVolumes>;
+  remove(podUid: string): Promise<void>;
+  /** Pods that have a directory here. */
+  present(): Promise<readonly string[]>;
+}
+
+/** The volume that service-account admission adds to every pod; nobody asked for it. */
+const admissionVolume = /^kube-api-access-[a-z0-9]+$/;
+
+export function createVolumes(root: string, components: { objects: ClusterObjects; clock: Clock }): Volumes {
+  const { objects, clock } = components;
+  const podsDirectory = join(root, 'pods');
+  const podDirectory = (uid: string) => join(podsDirectory, uid);
+
+  async function prepareOne(
+    pod: Pod,
+    volume: PodVolume,
+    around: PodSurroundings,
+  ): Promise<{ path: string; refreshAtMs: number | undefined }> {
+    if (volume.hostPath) {
+      await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? '', volume.name);
+      return { path: volume.hostPath.path, refreshAtMs: undefined };
+    }
+    refuseName(volume.name);
+    const path = join(podDirectory(pod.metadata.uid), 'volumes', volume.name);
+    if (volume.emptyDir) {
+      await mkdir(path, { recursive: true, mode: 0o777 });
+      return { path, refreshAtMs: undefined };
+    }
+    const rendered = await renderVolume(volume, { pod, objects, around, nowMs: clock.now() });
+    if (rendered === undefined)
+      throw new ContainerConfigError(`volume ${volume.name}: this kind of volume is not supported here`);
+    await writeVolume(path, rendered.files);
+    return { path, refreshAtMs: rendered.refreshAtMs };
+  }
+
+  return {
+    async prepare(pod, around) {
+      const paths = new Map<string, string>();
+      let refreshAtMs: number | undefined;
+      for (const volume of pod.spec.volumes) {
+        const prepared = await prepareOne(pod, volume, around);
+        paths.set(volume.name, prepared.path);
+        const atMs = prepared.refreshAtMs;
+        if (atMs !== undefined) refreshAtMs = Math.min(atMs, refreshAtMs ?? atMs);
+      }
+      return { paths, refreshAtMs };
+    },
+    async remove(podUid) {
+      refuseName(podUid);
+      await rm(podDirectory(podUid), { recursive: true, force: true });
+    },
+    present: () => readdir(podsDirectory).catch(() => []),
+  };
+}
+
+/** @throws ContainerConfigError when a mount names a volume that the pod lacks, or leaves it. */
+export async function mountsOf(container: PodContainer, volumes: PreparedVolumes): Promise<readonly Mount[]> {
+  const mounts: Mount[] = [];
+  for (const mount of container.volumeMounts) {
+    const path = volumes.paths.get(mount.name);
+    if (path === undefined) throw new ContainerConfigError(`the pod has no volume ${mount.name}`);
+    mounts.push({
+      hostPath: mount.subPath ? await subPathOf(path, mount.subPath) : path,
+      containerPath: mount.mountPath,
+      readOnly: mount.readOnly ?? false,
+      optional: admissionVolume.test(mount.name),
+    });
+  }
+  return mounts;
+}
+
+async function subPathOf(volume: string, subPath: string): Promise<string> {
+  const inner = normalize(subPath);
+  if (inner.startsWith('/') || inner.split('/').includes('..'))
+    throw new ContainerConfigError(`subPath "${subPath}" must not leave the volume`);
+  const path = join(volume, inner);
+  if ((await stat(path).catch(() => undefined)) === undefined) await mkdir(path, { recursive: true });
+  return path;
+}
+
+async function checkHostPath(path: string, type: string, name: string): Promise<void> {
+  if (!path.startsWith('/'))
+    throw new ContainerConfigError(`volume ${name}: hostPath ${path} is not absolute`);
+  if (type === 'DirectoryOrCreate') await mkdir(path, { recursive: true, mode: 0o755 });
+  if (type === 'FileOrCreate') await (await open(path, 'a', 0o644)).close();
+  const found = await stat(path).catch(() => undefined);
+  const fits: Readonly<Record<string, boolean>> = {
+    '': true,
+    DirectoryOrCreate: found?.isDirectory() ?? false,
+    Directory: found?.isDirectory() ?? false,
+    FileOrCreate: found?.isFile() ?? false,
+    File: found?.isFile() ?? false,
+    Socket: found?.isSocket() ?? false,
+    CharDevice: found?.isCharacterDevice() ?? false,
+    BlockDevice: found?.isBlockDevice() ?? false,
+  };
+  if (fits[type] !== true)
+    throw new ContainerConfigError(`volume ${name}: hostPath type check failed: ${path} is not a ${type}`);
+}
+
+function refuseName(name: string): void {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
+    throw new ContainerConfigError(`"${name}" cannot name a directory`);
+}
