@@ -179,3 +179,21 @@ export class TestEdge {
     for (const watcher of this.#watchers.splice(0)) watcher();
   }
 }
+
+/** Without times, and property and side as short as they read best. */
+export function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (key, field) =>
+      ['timestamp', 'event_id'].includes(key)
+        ? undefined
+        : key === 'metadata' && !field.type
+          ? undefined
+          : field,
+    ),
+  );
+}
+
+/** Topics without their common beginning, bodies plain. */
+export function short(published: readonly Published[]): [string, unknown][] {
+  return published.map(({ topic, body }) => [topic.replace('$hw/events/', ''), plain(body)]);
+}
