@@ -1,11 +1,12 @@
 /**
- * edgecore.yaml: KubeEdge's fields and defaults (v1alpha2), each section by the module that uses it, and a few of
- * our own: `instanceID` and `monitorServer`.
+ * edgecore.yaml: KubeEdge's fields and defaults (v1alpha2), each section by the module that uses it, and
+ * of our own `instanceID` and `monitorServer`.
  */
 
 import { z } from 'zod';
 import type { ConfigFormat } from '#beehive/config-file.ts';
 import { deviceTwinConfigSchema, deviceTwinUnused } from './devicetwin/config.ts';
+import { edgedConfigSchema, edgedUnusedFields } from './edged/config.ts';
 import { edgeHubConfigSchema, edgeHubUnused } from './edgehub/config.ts';
 import { eventBusConfigSchema, eventBusUnused } from './eventbus/config.ts';
 import { metaManagerConfigSchema, metaManagerUnused } from './metamanager/config.ts';
@@ -20,11 +21,11 @@ export const edgecoreConfigSchema = z.strictObject({
     .literal('edgecore.config.kubeedge.io/v1alpha2')
     .default('edgecore.config.kubeedge.io/v1alpha2'),
   kind: z.literal('EdgeCore').default('EdgeCore'),
-  /** What this edge marks everything with that it creates in a container runtime; given at join. */
+  /** What this edge marks everything with that it creates in a container runtime; given at join. Empty: the node's name. */
   instanceID: z
     .string()
-    .regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/, 'must be usable as a label value')
-    .default('default'),
+    .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/, 'must be usable as a label value')
+    .default(''),
   database: z
     .strictObject({ dataSource: z.string().min(1).default('/var/lib/kubeedge/edgecore.db') })
     .prefault({}),
@@ -39,9 +40,7 @@ export const edgecoreConfigSchema = z.strictObject({
     .prefault({}),
   modules: z
     .strictObject({
-      edged: z
-        .looseObject({ enable: z.boolean().default(true), hostnameOverride: z.string().default('') })
-        .prefault({}),
+      edged: edgedConfigSchema.prefault({}),
       edgeHub: edgeHubConfigSchema.prefault({}),
       eventBus: eventBusConfigSchema.prefault({}),
       metaManager: metaManagerConfigSchema.prefault({}),
@@ -76,6 +75,7 @@ export const edgecoreFormat: ConfigFormat<typeof edgecoreConfigSchema> = {
     'featureGates',
     'database.driverName',
     'database.aliasName',
+    ...under('modules.edged', edgedUnusedFields),
     ...under('modules.edgeHub', edgeHubUnused),
     ...under('modules.eventBus', eventBusUnused),
     ...under('modules.metaManager', metaManagerUnused),

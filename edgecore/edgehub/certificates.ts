@@ -10,6 +10,7 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Random } from '#beehive/random.ts';
 import { CancelledError, describeError, HawserError } from '#protocol/errors.ts';
+import { source } from '#protocol/names.ts';
 import type { TlsIdentity } from '#protocol/transport/transport.ts';
 import { bootstrap } from './bootstrap.ts';
 import { Complaint } from './complaint.ts';
@@ -45,14 +46,15 @@ export function createCertificates(
   options: CertificatesOptions,
   components: CertificatesComponents,
 ): Certificates {
-  const { clock, random, log } = components;
+  const { clock, random } = components;
+  const log = components.log.child({ module: source.edgeHub });
   return {
     async obtain(signal) {
       const backoff = new Backoff(unreachable, random);
       const complaint = new Complaint(log);
       for (;;) {
         try {
-          return await obtainOnce(options, components, signal);
+          return await obtainOnce(options, { ...components, log }, signal);
         } catch (error) {
           if (error instanceof CancelledError) throw error;
           const kind = error instanceof HawserError ? error.code : 'files';

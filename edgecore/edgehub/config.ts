@@ -2,6 +2,8 @@
 
 import { z } from 'zod';
 import { defaultProjectId } from '#protocol/names.ts';
+import type { CertificatesOptions } from './certificates.ts';
+import type { EdgeHubOptions } from './edgehub.ts';
 
 const seconds = z.number().int().positive();
 const hostPort = /^(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}$/;
@@ -28,7 +30,9 @@ const quicSchema = z.strictObject({
 
 export const edgeHubConfigSchema = z
   .strictObject({
-    enable: z.boolean().default(true),
+    enable: z
+      .literal(true, 'EdgeHub cannot be switched off; an edge without a cloud goes on without it')
+      .default(true),
     heartbeat: seconds.default(15),
     messageQPS: z.number().int().positive().default(30),
     messageBurst: z.number().int().positive().default(60),
@@ -53,3 +57,39 @@ export const edgeHubConfigSchema = z
 export type EdgeHubConfig = z.infer<typeof edgeHubConfigSchema>;
 
 export const edgeHubUnused: readonly string[] = ['rotateCertificates'];
+
+interface Who {
+  readonly nodeName: string;
+  readonly machine: string;
+}
+
+export function certificatesOptions(config: EdgeHubConfig, who: Who): CertificatesOptions {
+  return {
+    ...who,
+    httpServer: config.httpServer,
+    files: {
+      caFile: config.tlsCaFile,
+      certFile: config.tlsCertFile,
+      keyFile: config.tlsPrivateKeyFile,
+    },
+    token: config.token,
+    bootstrapFile: config.bootstrapFile,
+    requestTimeoutMs: config.websocket.handshakeTimeout * 1000,
+  };
+}
+
+/** @param modules who may be written to on this edge's bus. */
+export function edgeHubOptions(config: EdgeHubConfig, who: Who, modules: readonly string[]): EdgeHubOptions {
+  const { server, handshakeTimeout, readDeadline, writeDeadline } = config.websocket;
+  return {
+    ...who,
+    projectId: config.projectID,
+    server,
+    heartbeatMs: config.heartbeat * 1000,
+    handshakeTimeoutMs: handshakeTimeout * 1000,
+    pongTimeoutMs: readDeadline * 1000,
+    writeTimeoutMs: writeDeadline * 1000,
+    upstream: { perSecond: config.messageQPS, burst: config.messageBurst },
+    modules,
+  };
+}

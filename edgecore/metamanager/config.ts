@@ -3,7 +3,7 @@
 import { z } from 'zod';
 
 export const metaManagerConfigSchema = z.strictObject({
-  enable: z.boolean().default(true),
+  enable: z.literal(true, 'MetaManager cannot be switched off: the other modules live by it').default(true),
   /** Seconds to wait for the cloud's answer to a query. */
   remoteQueryTimeout: z.number().int().positive().default(60),
 });
