@@ -14,7 +14,7 @@ export const deviceStatusSchema = z.looseObject({
   apiVersion: z.string().optional(),
   kind: z.string().optional(),
   metadata: objectMetaSchema,
-  spec: z.unknown(),
+  spec: z.unknown().optional(),
   status: z
     .looseObject({
       twins: z.array(deviceStatusTwinSchema).nullish(),
