@@ -101,7 +101,6 @@ export async function startApiServer(
     store,
     registry,
     clock,
-    random,
     log,
     caCertificate: pki.caCertificate,
   });

@@ -2,12 +2,17 @@
 
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
-import type { Random } from '#beehive/random.ts';
 import type { Api } from '../api.ts';
 import type { Registry } from '../registry.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { Controller } from './controller.ts';
+import { createCustomResourceCleanup } from './custom-resource-cleanup.ts';
+import { createGarbageCollector } from './garbage-collector.ts';
 import { createHousekeeping } from './housekeeping.ts';
+import { createNamespaceController } from './namespace-controller.ts';
+import { createNodeLifecycle } from './node-lifecycle.ts';
+import { createScheduler } from './scheduler.ts';
+import { createServiceAccountController } from './service-account-controller.ts';
 
 export interface ControllersComponents {
   /** The API under a controller's own name. */
@@ -15,17 +20,20 @@ export interface ControllersComponents {
   readonly store: LogStore;
   readonly registry: Registry;
   readonly clock: Clock;
-  readonly random: Random;
   readonly log: Log;
   readonly caCertificate: string;
 }
 
-export function createControllers({
-  apiOf,
-  store,
-  clock,
-  log,
-}: ControllersComponents): readonly Controller[] {
+export function createControllers(components: ControllersComponents): readonly Controller[] {
+  const { apiOf, store, registry, clock, log, caCertificate } = components;
   const of = (name: string) => ({ api: apiOf(name), clock, log: log.child({ controller: name }) });
-  return [createHousekeeping(store, of('housekeeping'))];
+  return [
+    createNamespaceController(registry, of('namespace-controller')),
+    createServiceAccountController(caCertificate, of('service-account-controller')),
+    createGarbageCollector({ ...of('garbage-collector'), store, registry }),
+    createCustomResourceCleanup(of('custom-resource-cleanup')),
+    createScheduler(of('scheduler')),
+    createNodeLifecycle(of('node-controller')),
+    createHousekeeping(store, of('housekeeping')),
+  ];
 }

@@ -10,7 +10,7 @@ import {
   valueAt,
 } from '../kube-object.ts';
 import type { Controller, ControllerComponents } from './controller.ts';
-import { selectsNode, toleratesNode } from './node-fit.ts';
+import { selectsNode } from './node-fit.ts';
 import {
   isActive,
   isEnded,
@@ -25,6 +25,7 @@ import {
 import { reconcileKeys } from './reconcile-keys.ts';
 import { ownedPods, remove, writeStatus } from './replicaset.ts';
 import { share } from './rollout.ts';
+import { tolerates, untoleratedTaint } from './tolerations.ts';
 
 export const daemonSets: ResourceRef = { group: 'apps', version: 'v1', plural: 'daemonsets' };
 const hashLabel = 'controller-revision-hash';
@@ -60,12 +61,15 @@ async function reconcile(api: Api, key: string, nowMs: number): Promise<number |
   const hash = templateHash(valueAt(set, 'spec', 'template'));
   const template = daemonPod(set, hash);
   const nodes = api.list(resource.nodes).items;
-  const fitting = new Set(nodes.filter((node) => fits(template, node)).map(({ metadata }) => metadata.name));
+  const selected = nodes.filter((node) => selectsNode(template.spec, node));
+  const named = (of: readonly KubeObject[]) => new Set(of.map(({ metadata }) => metadata.name));
+  const fitting = named(selected.filter((node) => untoleratedTaint(template, node) === undefined));
+  const keeping = named(selected.filter((node) => !drivesOut(template, node)));
 
   const seen = new Set<string>();
   for (const pod of ownedPods(api, set)) {
     const nodeName = textAt(pod, 'spec', 'nodeName') ?? '';
-    const surplus = !fitting.has(nodeName) || isEnded(pod) || (isActive(pod) && seen.has(nodeName));
+    const surplus = !keeping.has(nodeName) || isEnded(pod) || (isActive(pod) && seen.has(nodeName));
     // One that is still ending keeps its node: the next pod comes when it is gone.
     if (surplus && pod.metadata.deletionTimestamp === undefined) await remove(api, pod);
     else seen.add(nodeName);
@@ -97,8 +101,12 @@ function daemonPod(set: KubeObject, hash: string): KubeObject {
   return { ...pod, spec: { ...spec, tolerations: [...objectsAt(spec, 'tolerations'), ...added] } };
 }
 
-function fits(pod: KubeObject, node: KubeObject): boolean {
-  return selectsNode(pod.spec, node) && toleratesNode(pod.spec, node);
+/** A NoSchedule taint keeps new pods away, only NoExecute sends away those that run. */
+function drivesOut(pod: KubeObject, node: KubeObject): boolean {
+  const tolerations = objectsAt(pod, 'spec', 'tolerations');
+  return objectsAt(node, 'spec', 'taints').some(
+    (taint) => taint.effect === 'NoExecute' && !tolerations.some((each) => tolerates(each, taint)),
+  );
 }
 
 function onNode(pod: KubeObject, nodeName: string): KubeObject {

@@ -1,4 +1,4 @@
-/** Whether a node may run a pod by its labels and taints; resources are not counted here. */
+/** Whether a node has the labels that a pod asks for. Taints are matched in `tolerations.ts`. */
 
 import {
   type JsonObject,
@@ -55,24 +55,4 @@ function meets(expression: JsonObject, values: Readonly<Record<string, string>>)
     default:
       return false;
   }
-}
-
-/** Whether all taints with one of these effects are tolerated. */
-export function toleratesNode(
-  podSpec: JsonValue | undefined,
-  node: KubeObject,
-  effects: readonly string[] = ['NoSchedule', 'NoExecute'],
-): boolean {
-  const tolerations = objectsAt(podSpec, 'tolerations');
-  return objectsAt(node, 'spec', 'taints')
-    .filter((taint) => effects.includes(textAt(taint, 'effect') ?? ''))
-    .every((taint) => tolerations.some((toleration) => tolerates(toleration, taint)));
-}
-
-export function tolerates(toleration: JsonObject, taint: JsonObject): boolean {
-  const { effect = '', key = '', operator = 'Equal', value = '' } = toleration;
-  if (effect !== '' && effect !== taint.effect) return false;
-  if (key === '') return operator === 'Exists';
-  if (key !== taint.key) return false;
-  return operator === 'Exists' || value === (taint.value ?? '');
 }

@@ -191,4 +191,38 @@ describe('DaemonSets', () => {
       () => valueAt(api.get({ ...daemonSets, ...web }), 'status', 'desiredNumberScheduled') === 3,
     );
   });
+
+  it('leave a node that is tainted NoExecute, and stay on one tainted NoSchedule', async () => {
+    run(createDaemonSetController);
+    await api.create(resource.nodes, node('a'));
+    await api.create(resource.nodes, node('b'));
+    await api.create(daemonSets, workload('DaemonSet', 'one'));
+    await until(resource.pods, () => pods().length === 2);
+    const taint = (name: string, effect: string) =>
+      api.patch(
+        { ...resource.nodes, namespace: undefined, name },
+        { spec: { taints: [{ key: 'k', effect }] } },
+      );
+    await taint('a', 'NoSchedule');
+    await taint('b', 'NoExecute');
+    const leaving = () => pods().filter(({ metadata }) => metadata.deletionTimestamp !== undefined);
+    await until(resource.pods, () => leaving().length === 1 || pods().length === 1);
+    const staying = pods().filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+    expect(staying.map((pod) => textAt(pod, 'spec', 'nodeName'))).toEqual(['a']);
+  });
+
+  it('replace their pods when the template changes', async () => {
+    run(createDaemonSetController);
+    readyEverything();
+    await api.create(resource.nodes, node('a'));
+    await api.create(daemonSets, workload('DaemonSet', 'one'));
+    const at = { ...daemonSets, ...web };
+    await until(daemonSets, () => valueAt(api.get(at), 'status', 'numberAvailable') === 1);
+    await api.patch(at, { spec: { template: { spec: { containers: [{ name: 'c', image: 'two' }] } } } });
+    await until(resource.pods, () => pods('one')[0]?.metadata.deletionTimestamp !== undefined);
+    const { name = '', namespace } = pods('one')[0]?.metadata ?? {};
+    await api.delete({ ...resource.pods, namespace, name }, { gracePeriodSeconds: 0 });
+    await until(daemonSets, () => valueAt(api.get(at), 'status', 'updatedNumberScheduled') === 1);
+    expect(pods('two')).toHaveLength(1);
+  });
 });

@@ -3,6 +3,7 @@
  * to its latest row. Tables and pragmas only; what a row means is for `log-store.ts`.
  */
 
+import { closeSync, openSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { UnrecoverableError } from '#beehive/errors.ts';
 
@@ -38,6 +39,8 @@ const schemaVersion = 1;
 export function openDatabase(file: string): Database.Database {
   let database: Database.Database;
   try {
+    // Made here so that it is private from its first moment; SQLite gives its WAL the same mode.
+    closeSync(openSync(file, 'a', 0o600));
     database = new Database(file);
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');

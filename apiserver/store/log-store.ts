@@ -81,6 +81,7 @@ export class LogStore {
   readonly #tables = new Map<string, Map<string, Entry>>();
   readonly #recent = new Map<string, { floor: number; changes: Change[] }>();
   readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #anyListeners = new Set<() => void>();
   readonly #insert: Database.Statement;
   readonly #setHead: Database.Statement;
   readonly #dropHead: Database.Statement;
@@ -232,6 +233,14 @@ export class LogStore {
     };
   }
 
+  /** Calls back after each commit. Returns how to stop. */
+  onAnyChange(listener: () => void): () => void {
+    this.#anyListeners.add(listener);
+    return () => {
+      this.#anyListeners.delete(listener);
+    };
+  }
+
   /** Removes superseded rows by age and number. Returns how many went. */
   compact(): number {
     this.#commit();
@@ -317,7 +326,11 @@ export class LogStore {
           { cause: error, retry: 'backoff' },
         ),
       );
-      throw error;
+      throw new StoreError(
+        'the change could not be written',
+        { code: 'commit-failed' },
+        { cause: error, retry: 'backoff' },
+      );
     }
     this.#revision = revision;
     this.#apply(entry, deleted);
@@ -354,8 +367,10 @@ export class LogStore {
       storages.add(change.entry.storage);
       resolve();
     }
-    for (const storage of storages)
+    for (const storage of storages) {
       for (const listener of [...(this.#listeners.get(storage) ?? [])]) listener();
+    }
+    for (const listener of [...this.#anyListeners]) listener();
   }
 
   /** Takes back the open transaction, in the file and in memory. */
