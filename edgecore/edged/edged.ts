@@ -11,7 +11,7 @@ import { BusError } from '#beehive/errors.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Metrics } from '#beehive/metrics.ts';
 import type { Module } from '#beehive/module.ts';
-import { HawserError } from '#protocol/errors.ts';
+import { CancelledError, HawserError } from '#protocol/errors.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { connection, group, noNamespace, operation, source } from '#protocol/names.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
@@ -57,7 +57,13 @@ class StoredListError extends HawserError<{ code: 'no-stored-list' }> {}
 export function createEdged(options: EdgedOptions, components: EdgedComponents): Module {
   return {
     name: 'edged',
-    run: (signal, ready) => new Edged(options, components).run(signal, ready),
+    async run(signal, ready) {
+      try {
+        await new Edged(options, components).run(signal, ready);
+      } catch (error) {
+        if (!(error instanceof CancelledError && signal.aborted)) throw error;
+      }
+    },
   };
 }
 

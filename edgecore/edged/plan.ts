@@ -195,13 +195,13 @@ function planFinished(draft: Draft, pod: Pod, observed: Observed): Plan {
   return draft.done(draft.steps.length === 0);
 }
 
-/** Containers of an old sandbox, of a name the pod no longer has, or of an older image. */
+/** Containers of an old sandbox, an older attempt, a name the pod no longer has, or an older image. */
 function stopStrays(draft: Draft, pod: Pod, observed: Observed, sandbox: ObservedSandbox | undefined): void {
   const specs = new Map([...pod.spec.initContainers, ...pod.spec.containers].map((it) => [it.name, it]));
   for (const it of observed.containers) {
     if (it.state !== 'running') continue;
     const spec = specs.get(it.name);
-    const stray = spec === undefined || it.sandboxId !== sandbox?.id;
+    const stray = spec === undefined || it.sandboxId !== sandbox?.id || newest(observed, it.name) !== it;
     if (!stray && spec.image === it.image) continue;
     draft.steps.push({
       do: 'stop',

@@ -12,6 +12,11 @@ import type { RuntimeService } from './runtime-service.ts';
 
 const answerMs = 1000;
 
+/** Where the process runtime of an edge keeps its state. */
+export function processRuntimeRoot(rootDirectory: string): string {
+  return join(rootDirectory, 'process-runtime');
+}
+
 /** @throws UnrecoverableError for `runtime: cri`, which this version does not have. */
 export async function chooseRuntime(
   config: EdgedConfig,
@@ -36,7 +41,7 @@ export async function chooseRuntime(
   const bytesMax = parseQuantity(containerLogMaxSize);
   return createProcessRuntime(
     {
-      root: join(config.rootDirectory, 'process-runtime'),
+      root: processRuntimeRoot(config.rootDirectory),
       instance: config.instanceId || config.hostnameOverride,
       logWriterFile: files.logWriterFile,
       ...(Number.isFinite(bytesMax) ? { logBytesMax: bytesMax } : {}),

@@ -1,0 +1,462 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Bus } from '#beehive/bus.ts';
+import { ManualClock } from '#beehive/clock.ts';
+import { silentLog } from '#beehive/log.ts';
+import { createMetrics } from '#beehive/metrics.ts';
+import { type Envelope, newEnvelope, reply, replyError } from '#protocol/message.ts';
+import { edgedConfigSchema } from './config.ts';
+import { createEdged, edgedInbox } from './edged.ts';
+import { createMemoryRuntime, type MemoryRuntime } from './runtime/memory-runtime.ts';
+import { RuntimeError } from './runtime/runtime-service.ts';
+
+interface Status {
+  phase: string;
+  conditions: { type: string; status: string; lastTransitionTime: string }[];
+  containerStatuses: {
+    name: string;
+    ready: boolean;
+    restartCount: number;
+    state: {
+      waiting?: { reason: string; message?: string };
+      running?: object;
+      terminated?: { exitCode: number };
+    };
+    lastState: { terminated?: { exitCode: number } };
+  }[];
+}
+
+/** MetaManager and the cloud behind it, as edged sees them. */
+class FakeCloud {
+  readonly objects = new Map<string, unknown>();
+  readonly asked: { operation: string; resource: string; content: unknown }[] = [];
+  online = true;
+  nodeExists = false;
+  readonly #bus: Bus;
+  #waiters: (() => void)[] = [];
+
+  constructor(bus: Bus) {
+    this.#bus = bus;
+  }
+
+  async handle(envelope: Envelope): Promise<void> {
+    const { operation, resource } = envelope.route;
+    this.asked.push({ operation, resource, content: envelope.content });
+    this.#bus.answer(this.#answer(envelope));
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  #answer(envelope: Envelope): Envelope {
+    const { operation, resource } = envelope.route;
+    const [, type] = resource.split('/');
+    if (operation === 'query' && resource === 'null/pod')
+      return reply(
+        envelope,
+        [...this.objects].flatMap(([path, it]) => (path.includes('/pod/') ? [it] : [])),
+      );
+    if (operation === 'query' && type !== 'lease') {
+      const object = this.objects.get(resource);
+      return object === undefined ? replyError(envelope, `${resource} not found`) : reply(envelope, object);
+    }
+    if (!this.online) return replyError(envelope, 'not connected');
+    if (operation === 'delete') return reply(envelope, 'OK');
+    const refuse = (reason: string) =>
+      reply(envelope, {
+        Object: null,
+        Err: { ErrStatus: { metadata: {}, status: 'Failure', reason, message: reason } },
+      });
+    if (type === 'node' && this.nodeExists) return refuse('AlreadyExists');
+    if (type === 'node') this.nodeExists = true;
+    if (type === 'lease' && operation === 'query' && !this.objects.has(resource)) return refuse('NotFound');
+    if (type === 'lease' && operation !== 'query')
+      this.objects.set(resource, {
+        metadata: { name: 'edge-1', resourceVersion: `${this.asked.length}` },
+        spec: {},
+      });
+    const node = { metadata: { name: 'edge-1', uid: 'node-uid' } };
+    const object =
+      type === 'node' || type === 'nodepatch' ? node : (this.objects.get(resource) ?? { metadata: {} });
+    return reply(envelope, { Object: object, Err: null });
+  }
+
+  async until<T>(
+    find: () => T | undefined | false,
+    clock: ManualClock,
+    what: string,
+    stepMs = 100,
+  ): Promise<T> {
+    for (let turns = 0; turns < 400; turns += 1) {
+      const found = find();
+      if (found) return found;
+      await clock.advance(stepMs);
+      await filesToSettle();
+    }
+    throw new Error(`never happened: ${what}`);
+  }
+
+  statuses(pod: string): Status[] {
+    return this.asked
+      .filter((it) => it.resource === `default/podpatch/${pod}`)
+      .map((it) => (JSON.parse(String(it.content)) as { status: Status }).status);
+  }
+
+  asks(operation: string, resource: string) {
+    return this.asked.filter((it) => it.operation === operation && it.resource.startsWith(resource));
+  }
+}
+
+/** Files and directories are real and take real time, of which the manual clock knows nothing. */
+function filesToSettle(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 3));
+}
+
+describe('edged', () => {
+  let directory: string;
+  let bus: Bus;
+  let clock: ManualClock;
+  let cloud: FakeCloud;
+  let runtime: MemoryRuntime;
+  let stop: AbortController;
+  let running: Promise<unknown>[];
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'hawser-edged-'));
+    clock = new ManualClock();
+    bus = new Bus({ clock, log: silentLog });
+    bus.open('edged', edgedInbox);
+    bus.open('metamanager', { capacity: 1024, lanesMax: 32, keyOf: (it) => it.header.msg_id });
+    cloud = new FakeCloud(bus);
+    runtime = createMemoryRuntime({ clock });
+    stop = new AbortController();
+    running = [bus.serve('metamanager', (envelope) => cloud.handle(envelope), stop.signal)];
+  });
+  afterEach(async () => {
+    await halt();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  async function halt(): Promise<void> {
+    stop.abort();
+    await clock.advance(10_000);
+    await Promise.all(running.splice(0));
+  }
+  function start(): void {
+    const config = edgedConfigSchema.parse({
+      hostnameOverride: 'edge-1',
+      nodeIP: '192.0.2.7',
+      rootDirectory: directory,
+      tailoredKubeletConfig: { podLogsDir: join(directory, 'logs') },
+    });
+    const edged = createEdged(
+      { ...config, version: '0.1.0' },
+      { bus, runtime, clock, log: silentLog, metrics: createMetrics() },
+    );
+    running.push(edged.run(stop.signal, () => {}));
+  }
+  const pod = (spec: Record<string, unknown> = {}, meta: Record<string, unknown> = {}) => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'hello', namespace: 'default', uid: 'uid-1', ...meta },
+    spec: { nodeName: 'edge-1', containers: [{ name: 'main', image: 'i', command: ['run'] }], ...spec },
+  });
+  const send = (operation: string, resource: string, content: unknown) =>
+    bus.send(
+      'edged',
+      newEnvelope({ source: 'edgecontroller', group: 'resource', operation, resource }, content),
+    );
+  const connected = () =>
+    bus.send(
+      'edged',
+      newEnvelope(
+        { source: 'edgehub', group: 'resource', operation: 'connect', resource: 'node/connection' },
+        'cloud_connected',
+      ),
+    );
+  const lastStatus = (name = 'hello') => cloud.statuses(name).at(-1);
+  const untilStatus = (holds: (status: Status) => boolean | undefined, what: string) =>
+    cloud.until(
+      () => {
+        const status = lastStatus();
+        return status !== undefined && holds(status) && status;
+      },
+      clock,
+      what,
+    );
+
+  it('registers the node, reports it and renews the lease', async () => {
+    start();
+    await cloud.until(() => cloud.asks('update', 'kube-node-lease/lease/edge-1').length > 1, clock, 'lease');
+    const [registered] = cloud.asks('insert', 'null/node/edge-1');
+    expect(registered?.content).toMatchObject({
+      metadata: { labels: { 'node-role.kubernetes.io/edge': '', 'kubernetes.io/os': 'linux' } },
+      status: {
+        addresses: [
+          { type: 'InternalIP', address: '192.0.2.7' },
+          { type: 'Hostname', address: 'edge-1' },
+        ],
+      },
+    });
+    const [patch] = cloud.asks('patch', 'null/nodepatch/edge-1');
+    const { status } = JSON.parse(String(patch?.content));
+    expect(status.conditions.find((it: { type: string }) => it.type === 'Ready').status).toBe('True');
+    expect(status.nodeInfo.kubeletVersion).toBe('v1.32.0-hawser-v0.1.0');
+    expect(status.daemonEndpoints).toBeUndefined();
+    const [lease] = cloud.asks('insert', 'kube-node-lease/lease/edge-1');
+    expect(lease?.content).toMatchObject({
+      metadata: { ownerReferences: [{ kind: 'Node', uid: 'node-uid' }] },
+      spec: { holderIdentity: 'edge-1', leaseDurationSeconds: 40 },
+    });
+    expect(cloud.asks('patch', 'null/nodepatch/edge-1')).toHaveLength(1);
+    const sentMs = clock.now();
+    await cloud.until(() => cloud.asks('patch', 'null/nodepatch/edge-1').length > 1, clock, 'the next', 5000);
+    expect(clock.now() - sentMs).toBeGreaterThan(290_000);
+  });
+
+  it('runs a stored pod with the cloud away, and registers when it comes', async () => {
+    cloud.online = false;
+    cloud.objects.set('default/pod/hello', pod());
+    start();
+    await cloud.until(() => runtime.handle.calls.includes('start main#0'), clock, 'the start');
+    await clock.advance(30_000);
+    expect(cloud.nodeExists).toBe(false);
+    cloud.online = true;
+    const before = cloud.statuses('hello').length;
+    connected();
+    await cloud.until(
+      () => cloud.nodeExists && cloud.statuses('hello').length > before,
+      clock,
+      'the reports',
+    );
+    expect(lastStatus()?.phase).toBe('Running');
+  });
+
+  it('reports a pod Running and Ready with its transition times', async () => {
+    start();
+    send('update', 'default/pod/hello', pod());
+    const status = await untilStatus((it) => it.phase === 'Running', 'Running');
+    expect(status).toMatchObject({ podIP: '192.0.2.7', hostIP: '192.0.2.7', qosClass: 'BestEffort' });
+    expect(status.conditions.find((it) => it.type === 'Ready')?.status).toBe('True');
+    expect(status.containerStatuses[0]).toMatchObject({
+      ready: true,
+      restartCount: 0,
+      state: { running: {} },
+    });
+    const [patch] = cloud.asks('patch', 'default/podpatch/hello');
+    expect(JSON.parse(String(patch?.content)).metadata).toEqual({ uid: 'uid-1' });
+    expect(
+      cloud.asks('insert', 'default/event/').map((it) => (it.content as { reason: string }).reason),
+    ).toEqual(['Created', 'Started']);
+  });
+
+  it('restarts with back-off and says CrashLoopBackOff', async () => {
+    start();
+    send('insert', 'default/pod/hello', pod());
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    runtime.handle.exit('main', 1);
+    await untilStatus((it) => it.containerStatuses[0]?.restartCount === 1, 'the first restart, at once');
+    runtime.handle.exit('main', 1);
+    const waiting = await untilStatus(
+      (it) => it.containerStatuses[0]?.state.waiting !== undefined,
+      'the wait',
+    );
+    expect(waiting.containerStatuses[0]).toMatchObject({
+      state: { waiting: { reason: 'CrashLoopBackOff' } },
+      lastState: { terminated: { exitCode: 1 } },
+      restartCount: 1,
+    });
+    expect(waiting.conditions.find((it) => it.type === 'Ready')?.status).toBe('False');
+    await clock.advance(10_000);
+    await untilStatus((it) => it.containerStatuses[0]?.restartCount === 2, 'the second restart');
+  });
+
+  it('waits for a missing configMap with the reason, and heals when it comes', async () => {
+    const container = {
+      name: 'main',
+      image: 'i',
+      command: ['run'],
+      envFrom: [{ configMapRef: { name: 'settings' } }],
+    };
+    start();
+    send('insert', 'default/pod/hello', pod({ containers: [container] }));
+    const waiting = await untilStatus(
+      (it) => it.containerStatuses[0]?.state.waiting?.message !== undefined,
+      'wait',
+    );
+    expect(waiting.phase).toBe('Pending');
+    expect(waiting.containerStatuses[0]?.state.waiting).toEqual({
+      reason: 'CreateContainerConfigError',
+      message: 'configmap "default/settings" not found',
+    });
+    const settings = { metadata: { name: 'settings' }, data: { A: '1' } };
+    cloud.objects.set('default/configmap/settings', settings);
+    send('update', 'default/configmap/settings', settings);
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+  });
+
+  it('reports why a container cannot be started, and starts it when it can', async () => {
+    const refused = new RuntimeError('no `command`', { code: 'cannot-create', name: 'main' });
+    runtime.handle.failStart('main', refused);
+    start();
+    send('insert', 'default/pod/hello', pod());
+    const waiting = await untilStatus(
+      (it) => it.containerStatuses[0]?.state.waiting?.message !== undefined,
+      'wait',
+    );
+    expect(waiting.containerStatuses[0]?.state.waiting).toEqual({
+      reason: 'CreateContainerError',
+      message: 'no `command`',
+    });
+    runtime.handle.failStart('main', undefined);
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+  });
+
+  it('writes configMap volumes, and follows a change', async () => {
+    const settings = (value: string) => ({ metadata: { name: 'settings' }, data: { 'a.txt': value } });
+    cloud.objects.set('default/configmap/settings', settings('one'));
+    start();
+    send('insert', 'default/pod/hello', pod({ volumes: [{ name: 'v', configMap: { name: 'settings' } }] }));
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    const file = join(directory, 'pods/uid-1/volumes/v/a.txt');
+    expect(await readFile(file, 'utf8')).toBe('one');
+    cloud.objects.set('default/configmap/settings', settings('two'));
+    send('update', 'default/configmap/settings', settings('two'));
+    const changedMs = clock.now();
+    await expect.poll(() => readFile(file, 'utf8')).toBe('two');
+    expect(clock.now() - changedMs).toBeLessThan(10_000);
+    expect(runtime.handle.calls.filter((it) => it.startsWith('start'))).toHaveLength(1);
+  });
+
+  it('ends a deleted pod: grace, last status, delete with uid, and cleans up when it is gone', async () => {
+    start();
+    send('insert', 'default/pod/hello', pod({ volumes: [{ name: 'v', emptyDir: {} }] }));
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    const deleted = pod({}, { deletionTimestamp: '2026-01-01T00:01:00Z', deletionGracePeriodSeconds: 5 });
+    send('update', 'default/pod/hello', deleted);
+    const [ask] = await cloud.until(
+      () => {
+        const asks = cloud.asks('delete', 'default/pod/hello');
+        return asks.length > 0 && asks;
+      },
+      clock,
+      'the delete',
+    );
+    expect(ask?.content).toEqual({ gracePeriodSeconds: 0, preconditions: { uid: 'uid-1' } });
+    expect(lastStatus()).toMatchObject({
+      phase: 'Failed',
+      containerStatuses: [{ state: { terminated: { exitCode: 143 } } }],
+    });
+    const patchAt = cloud.asked.findLastIndex((it) => it.resource === 'default/podpatch/hello');
+    expect(patchAt).toBeLessThan(cloud.asked.findIndex((it) => it.operation === 'delete'));
+    expect(await runtime.listPodSandboxes()).toHaveLength(1);
+    send('delete', 'default/pod/hello', deleted);
+    await expect
+      .poll(async () => {
+        await clock.advance(100);
+        return (await runtime.listPodSandboxes()).length;
+      })
+      .toBe(0);
+    await expect.poll(() => existsSync(join(directory, 'pods/uid-1'))).toBe(false);
+  });
+
+  it('delays no other pod while one ignores TERM, and obeys a shorter grace', async () => {
+    runtime.handle.ignoreTerm('main');
+    start();
+    send('insert', 'default/pod/hello', pod());
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    const deleted = (seconds: number) =>
+      pod({}, { deletionTimestamp: '2026-01-01T00:01:00Z', deletionGracePeriodSeconds: seconds });
+    send('update', 'default/pod/hello', deleted(3600));
+    await cloud.until(() => runtime.handle.calls.includes('stop main#0'), clock, 'the stop');
+    send('insert', 'default/pod/other', pod({}, { name: 'other', uid: 'uid-2' }));
+    await cloud.until(() => cloud.statuses('other').at(-1)?.phase === 'Running', clock, 'the other pod');
+    expect(cloud.asks('delete', 'default/pod/hello')).toEqual([]);
+    send('update', 'default/pod/hello', deleted(1));
+    await cloud.until(() => cloud.asks('delete', 'default/pod/hello').length > 0, clock, 'the delete');
+  });
+
+  it('adopts what runs, keeps the count, and removes orphans only after the list', async () => {
+    cloud.objects.set('default/pod/hello', pod());
+    start();
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    runtime.handle.exit('main', 1);
+    await untilStatus((it) => it.containerStatuses[0]?.restartCount === 1, 'the restart');
+    await runtime.runPodSandbox({
+      podUid: 'orphan',
+      podName: 'o',
+      podNamespace: 'default',
+      attempt: 0,
+      hostname: 'o',
+      logDirectory: directory,
+      hostNetwork: false,
+      labels: {},
+      annotations: {},
+    });
+    await halt();
+    const calls = runtime.handle.calls.length;
+    cloud.asked.length = 0;
+    stop = new AbortController();
+    running = [bus.serve('metamanager', (envelope) => cloud.handle(envelope), stop.signal)];
+    start();
+    const status = await untilStatus((it) => it.phase === 'Running', 'Running');
+    expect(status.containerStatuses[0]?.restartCount).toBe(1);
+    await expect
+      .poll(async () => (await runtime.listPodSandboxes()).map((it) => it.podUid))
+      .toEqual(['uid-1']);
+    expect(runtime.handle.calls.slice(calls)).toEqual([]);
+  });
+
+  it('removes nothing while an empty store may be a lost one', async () => {
+    await runtime.runPodSandbox({
+      podUid: 'kept',
+      podName: 'k',
+      podNamespace: 'default',
+      attempt: 0,
+      hostname: 'k',
+      logDirectory: directory,
+      hostNetwork: false,
+      labels: {},
+      annotations: {},
+    });
+    start();
+    await cloud.until(() => cloud.nodeExists, clock, 'the registration');
+    await clock.advance(600_000);
+    expect(await runtime.listPodSandboxes()).toHaveLength(1);
+    connected();
+    await expect
+      .poll(async () => {
+        await clock.advance(30_000);
+        return (await runtime.listPodSandboxes()).length;
+      })
+      .toBe(0);
+  });
+
+  it('sends the newest status only, once the link is back', async () => {
+    start();
+    send('insert', 'default/pod/hello', pod());
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    cloud.online = false;
+    const before = cloud.statuses('hello').length;
+    runtime.handle.exit('main', 1);
+    await cloud.until(() => cloud.statuses('hello').length > before, clock, 'a refused status');
+    cloud.online = true;
+    const refused = cloud.statuses('hello').length;
+    connected();
+    await cloud.until(() => cloud.statuses('hello').length > refused, clock, 'the status');
+    expect(lastStatus()?.containerStatuses[0]).toMatchObject({ restartCount: 1, ready: true });
+    await clock.advance(60_000);
+    expect(cloud.statuses('hello').length).toBeLessThanOrEqual(refused + 2);
+  });
+
+  it('survives pods that make no sense', async () => {
+    start();
+    for (const content of [null, 'x', {}, { metadata: { name: 'x' } }, { metadata: { uid: 'u' }, spec: 1 }])
+      send('insert', 'default/pod/x', content);
+    send('delete', 'default/pod/x', { metadata: { name: 'x' } });
+    send('update', 'nonsense', {});
+    send('insert', 'default/pod/hello', pod());
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+  });
+});
