@@ -145,7 +145,7 @@ class Work {
         if (error instanceof CancelledError) return;
         if (!(error instanceof TransportError)) throw error;
         this.#complaint.say(
-          error.code,
+          error.code === 'refused' ? 'refused' : 'unreachable',
           { server: this.#options.server, reason: describeError(error) },
           'cannot reach the cloud; going on without it and trying again',
         );

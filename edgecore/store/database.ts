@@ -150,7 +150,13 @@ async function keepCopy(connection: SqlConnection, file: string): Promise<void> 
   const fresh = `${copyOf(file)}.new`;
   rmSync(fresh, { force: true });
   closeSync(openSync(fresh, 'a', 0o600));
-  await connection.copyTo(fresh);
+  try {
+    await connection.copyTo(fresh);
+  } catch (error) {
+    // Half a copy on a disk that is full helps nobody.
+    rmSync(fresh, { force: true });
+    throw error;
+  }
   const handle = openSync(fresh, 'r');
   fsyncSync(handle);
   closeSync(handle);
