@@ -222,7 +222,8 @@ describe('DaemonSets', () => {
     await until(resource.pods, () => pods('one')[0]?.metadata.deletionTimestamp !== undefined);
     const { name = '', namespace } = pods('one')[0]?.metadata ?? {};
     await api.delete({ ...resource.pods, namespace, name }, { gracePeriodSeconds: 0 });
-    await until(daemonSets, () => valueAt(api.get(at), 'status', 'updatedNumberScheduled') === 1);
-    expect(pods('two')).toHaveLength(1);
+    await until(resource.pods, () => pods('two').length === 1 && pods('one').length === 0);
+    await until(daemonSets, () => valueAt(api.get(at), 'status', 'numberAvailable') === 1);
+    expect(valueAt(api.get(at), 'status', 'updatedNumberScheduled')).toBe(1);
   });
 });
