@@ -33,6 +33,7 @@ describe('requests of clients', () => {
       400,
       'the value type is not',
     ],
+    ['such a type without a value', { n: { metadata: { type: 'bytes' } } }, 400, 'the value type is not'],
     ['2^63', { t: { actual: { value: '9223372036854775808' } } }, 400, 'the value is not int'],
     [
       'no float',

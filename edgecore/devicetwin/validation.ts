@@ -25,14 +25,13 @@ export function isValue(text: string): boolean {
 const int64Min = -(2n ** 63n);
 const int64Max = 2n ** 63n - 1n;
 
+const types: ReadonlySet<string> = new Set(['', 'string', 'int', 'integer', 'float', 'boolean', 'deleted']);
+
 /** Why a value does not fit its type, or undefined when it does. An empty value clears, whatever the type. */
 export function typeMismatch(type: string, value: string): string | undefined {
+  if (!types.has(type)) return 'the value type is not allowed';
   if (value === '') return undefined;
   switch (type) {
-    case '':
-    case 'string':
-    case 'deleted':
-      return undefined;
     case 'int':
     case 'integer':
       return isInt64(value) ? undefined : 'the value is not int or integer';
@@ -41,7 +40,7 @@ export function typeMismatch(type: string, value: string): string | undefined {
     case 'boolean':
       return value === 'true' || value === 'false' ? undefined : 'the bool value must be true or false';
     default:
-      return 'the value type is not allowed';
+      return undefined;
   }
 }
 

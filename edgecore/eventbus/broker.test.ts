@@ -129,6 +129,26 @@ describe('a client that asks too much', () => {
     bad.mqtt.end(true);
   });
 
+  test('opens too many connections: the next is refused, and one that closes makes room', async () => {
+    const good = await client(port);
+    const sockets = Array.from({ length: brokerLimits.clientsMax - 1 }, () =>
+      connectSocket(port, '127.0.0.1'),
+    );
+    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+    await expect(client(port)).rejects.toThrow();
+    const [first] = sockets;
+    const left = new Promise((resolve) => first?.once('close', resolve));
+    first?.resume().end(connectPacket('short').subarray(0, 3));
+    await left;
+    const next = await client(port);
+    await next.mqtt.subscribeAsync('a');
+    await good.mqtt.publishAsync('a', 'x', { qos: 1 });
+    await next.until(1);
+    for (const socket of sockets) socket.destroy();
+    good.mqtt.end(true);
+    next.mqtt.end(true);
+  });
+
   test('is disconnected for a wildcard in a topic', async () => {
     const socket = connectSocket(port, '127.0.0.1');
     socket.write(connectPacket('raw'));

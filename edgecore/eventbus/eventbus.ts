@@ -14,6 +14,7 @@ import { BusError } from '#beehive/errors.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Metrics } from '#beehive/metrics.ts';
 import type { Module } from '#beehive/module.ts';
+import { mqttLimits } from '#protocol/limits.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 import { fixedSubscriptions, isLocalTopic } from '#protocol/topics.ts';
@@ -73,10 +74,7 @@ export function createEventBus(options: EventBusConfig, components: EventBusComp
   };
 }
 
-type Count = (
-  direction: 'in' | 'out',
-  outcome: 'twin' | 'upload' | 'sent' | 'dropped' | 'refused' | 'not-text',
-) => void;
+type Count = (direction: 'in' | 'out', outcome: 'twin' | 'upload' | 'sent' | 'dropped' | 'refused') => void;
 
 /** One run of the module. */
 class Work {
@@ -85,6 +83,7 @@ class Work {
   readonly #signal: AbortSignal;
   readonly #links: MqttLink[] = [];
   readonly #ruleTopics: Set<string>;
+  #filters: readonly string[];
   #twinTurn: Promise<void> = Promise.resolve();
 
   constructor(components: EventBusComponents, count: Count, signal: AbortSignal) {
@@ -92,6 +91,7 @@ class Work {
     this.#count = count;
     this.#signal = signal;
     this.#ruleTopics = new Set(components.store.read(loadTopics));
+    this.#filters = [...fixedSubscriptions, ...this.#ruleTopics];
   }
 
   async open(options: EventBusConfig, refused: (reason: string) => void): Promise<void> {
@@ -100,7 +100,7 @@ class Work {
     const mode = options.mqttMode ?? ((await brokerAnswers(external)) ? 2 : 0);
     const shared = {
       log,
-      filters: () => [...fixedSubscriptions, ...this.#ruleTopics],
+      filters: () => this.#filters,
       receive: (topic: string, payload: Uint8Array) => this.#receive(topic, payload),
     };
     if (mode !== 2) {
@@ -165,22 +165,22 @@ class Work {
     }
     await store.write((sql) => saveTopic(sql, topic));
     this.#ruleTopics.add(topic);
+    this.#filters = [...fixedSubscriptions, ...this.#ruleTopics];
     for (const link of this.#links) link.subscribe(topic);
   }
 
   async #unsubscribe(topic: string): Promise<void> {
     await this.#components.store.write((sql) => deleteTopic(sql, topic));
     this.#ruleTopics.delete(topic);
+    this.#filters = [...fixedSubscriptions, ...this.#ruleTopics];
     for (const link of this.#links) link.unsubscribe(topic);
   }
 
   async #receive(topic: string, payload: Uint8Array): Promise<void> {
-    if (!isUtf8(payload)) {
-      this.#count('in', 'not-text');
-      this.#components.log.warn(
-        { topic: topic.slice(0, 200) },
-        'an MQTT payload is not text and was dropped',
-      );
+    const reason = topicRefusal(topic) ?? payloadRefusal(payload);
+    if (reason !== undefined) {
+      this.#count('in', 'refused');
+      this.#components.log.warn({ topic: topic.slice(0, 200), reason }, 'an MQTT message was dropped');
       return;
     }
     const text = Buffer.from(payload).toString('utf8');
@@ -221,6 +221,14 @@ class Work {
       timestampMs: this.#components.clock.now(),
     });
   }
+}
+
+/** It travels as text in JSON; the embedded broker has the same limit, an external one its own. */
+function payloadRefusal(payload: Uint8Array): string | undefined {
+  if (payload.length > mqttLimits.payloadBytesMax) {
+    return `a payload has at most ${mqttLimits.payloadBytesMax} bytes`;
+  }
+  return isUtf8(payload) ? undefined : 'the payload is not text';
 }
 
 /** KubeEdge names its clients by the second in which it starts. */
