@@ -19,6 +19,8 @@ await build({
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
   external: ['better-sqlite3'],
+  // Its CommonJS form, imported lazily from a split bundle, has no named exports.
+  alias: { '@peculiar/x509': '@peculiar/x509/build/x509.es.js' },
   // CommonJS packages inside the bundle ask for `require`.
   banner: {
     js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
