@@ -74,8 +74,9 @@ export class Downstream {
     if (added.length > 0) await this.#sender.send(membership(node, { added }, this.#clock));
   }
 
-  #changed({ kind, object, before }: Change): void {
-    if (kind === 'device') {
+  #changed({ kind, type, object, before }: Change): void {
+    if (kind === 'node' && type === 'deleted') this.#sessions.forget(object.metadata.name);
+    else if (kind === 'device') {
       this.#wake(deviceNodeOf(object));
       if (before !== undefined) this.#wake(deviceNodeOf(before));
     } else if (kind === 'devicemodel') {

@@ -227,4 +227,25 @@ describe('EdgeController, down, to a KubeEdge edge', () => {
     await fixture.settle();
     expect(fixture.pushes()).toEqual(['update edge-1/null/node/edge-1']);
   });
+
+  it('removes at the next connect what went meanwhile, and sends the rest again', async () => {
+    await fixture.api.create(pods, podOf('gone'));
+    await fixture.api.create(pods, podOf('kept'));
+    fixture.connect(node, 'kubeedge');
+    await fixture.settle();
+    await fixture.answerTo(fixture.ask(node, 'query', 'default/configmap/map'));
+    fixture.disconnect(node);
+    await fixture.settle();
+    fixture.pushes();
+    await fixture.api.delete({ ...pods, name: 'gone' }, { gracePeriodSeconds: 0 });
+    await fixture.settle();
+    fixture.connect(node, 'kubeedge');
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([
+      'delete edge-1/default/pod/gone',
+      'update edge-1/null/node/edge-1',
+      'update edge-1/default/configmap/map',
+      'update edge-1/default/pod/kept',
+    ]);
+  });
 });

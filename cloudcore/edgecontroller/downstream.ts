@@ -83,7 +83,10 @@ export class Downstream {
 
   #changed({ kind, path, object, before, type }: Change): void {
     if (kind === 'node') {
-      if (type === 'deleted') this.#asked.delete(object.metadata.name);
+      if (type === 'deleted') {
+        this.#asked.delete(object.metadata.name);
+        this.#sessions.forget(object.metadata.name);
+      }
       this.#wake(object.metadata.name);
     } else if (kind === 'pod') {
       this.#wake(nodeNameOf(object));

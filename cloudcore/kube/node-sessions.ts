@@ -1,6 +1,7 @@
 /**
  * What a controller remembers of the nodes that are connected to this CloudHub: the kind of session, what was
- * sent in it, and whether it may be sent anything yet. Forgotten at the disconnect.
+ * sent in it, and whether it may be sent anything yet. Forgotten at the disconnect, except what a KubeEdge edge
+ * was sent: that one cannot say at the next connect what it still has, and must lose what went meanwhile.
  */
 
 import { z } from 'zod';
@@ -20,19 +21,35 @@ export interface NodeSession {
 
 export class NodeSessions {
   readonly #sessions = new Map<string, NodeSession>();
+  /** KubeEdge node → what it was sent in earlier sessions; bounded by the objects of the nodes. */
+  readonly #kept = new Map<string, Map<string, HeldVersion>>();
 
   get(node: string): NodeSession | undefined {
     return this.#sessions.get(node);
   }
 
   open(node: string, kind: SessionKind): NodeSession {
-    const session = { kind, held: new Map<string, HeldVersion>(), ready: kind === 'kubeedge' };
+    // CloudHub closes the old session after the new one has begun: what that one sent counts too.
+    this.close(node);
+    const held = kind === 'kubeedge' ? this.#kept.get(node) : undefined;
+    const session = { kind, held: new Map(held), ready: kind === 'kubeedge' };
+    this.#kept.delete(node);
     this.#sessions.set(node, session);
     return session;
   }
 
   close(node: string): void {
+    const session = this.#sessions.get(node);
     this.#sessions.delete(node);
+    if (session?.kind !== 'kubeedge') return;
+    // Without a version each is sent again: nobody knows which of them arrived.
+    const unsure = [...session.held].map(([path, { uid }]) => [path, { uid, version: '' }] as const);
+    this.#kept.set(node, new Map(unsure));
+  }
+
+  /** The node is gone for good. */
+  forget(node: string): void {
+    this.#kept.delete(node);
   }
 
   nodes(): Iterable<string> {
