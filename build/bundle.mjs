@@ -18,6 +18,8 @@ await build({
   format: 'esm',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
+  // Lazily imported CommonJS keeps only its default export when the bundle is split.
+  mainFields: ['module', 'main'],
   external: ['better-sqlite3'],
   // Its CommonJS form, imported lazily from a split bundle, has no named exports.
   alias: { '@peculiar/x509': '@peculiar/x509/build/x509.es.js' },

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 /** Output name → source file. */
 export const entryPoints = {
@@ -11,6 +11,7 @@ export const entryPoints = {
   edgecore: 'edgecore/main.ts',
   keadm: 'keadm/main.ts',
   quickstart: 'keadm/quickstart/main.ts',
+  "process-logs": "edgecore/edged/runtime/process-logs-main.ts",
   supervise: 'keadm/service/supervise-main.ts',
   thermometer: 'mapper/main.ts',
 };
@@ -33,7 +34,7 @@ async function hashSources(root) {
   for (const folder of folders) {
     for (const entry of await readdir(join(root, folder), { recursive: true, withFileTypes: true })) {
       if (entry.isFile() && !entry.name.includes('.test.'))
-        files.push(join(entry.parentPath, entry.name).slice(root.length + 1));
+        files.push(relative(root, join(entry.parentPath, entry.name)));
     }
   }
   for (const file of files.sort())

@@ -27,7 +27,10 @@ export function createHost(out: (line: string) => void, services?: ServiceHost):
 }
 
 /** The argv of one of our daemons. */
-export function daemonArgv(name: 'apiserver' | 'cloudcore' | 'edgecore', ...args: string[]): [string, ...string[]] {
+export function daemonArgv(
+  name: 'apiserver' | 'cloudcore' | 'edgecore',
+  ...args: string[]
+): [string, ...string[]] {
   return [process.execPath, join(packageRoot(), 'dist', `${name}.js`), ...args];
 }
 

@@ -33,7 +33,11 @@ export interface ClusterAddress {
 /** The kubeconfig to use when no flag names one: that of init, of the environment, of the user. */
 export function findKubeconfig(flag: string | undefined, dataDir: string | undefined): string {
   if (flag !== undefined) return resolve(flag);
-  const candidates = [cloudLayout(dataDir).adminConf, process.env.KUBECONFIG, join(homedir(), '.kube/config')];
+  const candidates = [
+    cloudLayout(dataDir).adminConf,
+    process.env.KUBECONFIG,
+    join(homedir(), '.kube/config'),
+  ];
   const found = candidates.find((file) => file !== undefined && existsSync(file));
   if (found !== undefined) return found;
   throw new KeadmError(
@@ -48,14 +52,21 @@ export async function readClusterAddress(file: string): Promise<ClusterAddress> 
   try {
     [document] = parseYamlDocuments(await readFile(file, 'utf8'));
   } catch (error) {
-    throw new KeadmError(`cannot read the kubeconfig ${file}`, { code: 'not-found', what: file }, { cause: error });
+    throw new KeadmError(
+      `cannot read the kubeconfig ${file}`,
+      { code: 'not-found', what: file },
+      { cause: error },
+    );
   }
   const parsed = kubeconfigSchema.safeParse(document);
   const config = parsed.success ? parsed.data : undefined;
   const context = config?.contexts.find((entry) => entry.name === config['current-context'])?.context;
   const cluster = config?.clusters.find((entry) => entry.name === context?.cluster)?.cluster;
   if (cluster === undefined) {
-    throw new KeadmError(`${file} is not a kubeconfig with a current context`, { code: 'bad-flag', flag: '--kube-config' });
+    throw new KeadmError(`${file} is not a kubeconfig with a current context`, {
+      code: 'bad-flag',
+      flag: '--kube-config',
+    });
   }
   const caFile = cluster['certificate-authority'];
   const caData =
@@ -67,7 +78,12 @@ export async function readClusterAddress(file: string): Promise<ClusterAddress> 
 }
 
 /** A kubeconfig that authenticates with a bearer token; only its owner may read it. */
-export async function writeTokenKubeconfig(file: string, address: ClusterAddress, user: string, token: string): Promise<void> {
+export async function writeTokenKubeconfig(
+  file: string,
+  address: ClusterAddress,
+  user: string,
+  token: string,
+): Promise<void> {
   const config = {
     apiVersion: 'v1',
     kind: 'Config',

@@ -1,4 +1,7 @@
-/** Where the files of one cloud and of one edge lie: KubeEdge's places, or all below one data directory. */
+/**
+ * Where the files of one cloud and of one edge lie: KubeEdge's places, or all below one data directory. KubeEdge
+ * gives cloudcore and edgecore the same names for keys; here the cloud's lie apart, so that one machine can be both.
+ */
 
 import { join, resolve } from 'node:path';
 
@@ -20,10 +23,10 @@ export interface EdgeLayout {
   readonly configFile: string;
   readonly caDir: string;
   readonly certDir: string;
-  readonly dmiDir: string;
-  readonly manifestDir: string;
+  readonly bootstrapFile: string;
   readonly libDir: string;
-  readonly kubeletDir: string;
+  /** Volumes and the state of the process runtime; not the kubelet's own directory, which may be in use. */
+  readonly podDir: string;
   readonly logDir: string;
   readonly journalFile: string;
   /** What tells this edge from others on the machine; undefined for the one in the default places. */
@@ -34,14 +37,14 @@ export function cloudLayout(dataDir: string | undefined): CloudLayout {
   const { etc, lib, log } = roots(dataDir);
   return {
     configFile: join(etc, 'config/cloudcore.yaml'),
-    caDir: join(etc, 'ca'),
-    certDir: join(etc, 'certs'),
-    libDir: lib,
+    caDir: join(etc, 'cloud/ca'),
+    certDir: join(etc, 'cloud/certs'),
+    libDir: join(lib, 'cloud'),
     logDir: log,
-    apiserverDir: join(lib, 'apiserver'),
+    apiserverDir: join(lib, 'cloud/apiserver'),
     adminConf: dataDir === undefined ? join(etc, 'admin.conf') : resolve(dataDir, 'admin.conf'),
-    cloudcoreConf: join(etc, 'cloudcore.conf'),
-    journalFile: join(lib, 'keadm-cloud.json'),
+    cloudcoreConf: join(etc, 'cloud/cloudcore.conf'),
+    journalFile: join(lib, 'cloud/keadm.json'),
   };
 }
 
@@ -51,12 +54,11 @@ export function edgeLayout(dataDir: string | undefined): EdgeLayout {
     configFile: join(etc, 'config/edgecore.yaml'),
     caDir: join(etc, 'ca'),
     certDir: join(etc, 'certs'),
-    dmiDir: etc,
-    manifestDir: join(etc, 'manifests'),
+    bootstrapFile: join(etc, 'bootstrap-edgecore.conf'),
     libDir: lib,
-    kubeletDir: dataDir === undefined ? '/var/lib/kubelet' : join(lib, 'kubelet'),
+    podDir: join(lib, 'edged'),
     logDir: log,
-    journalFile: join(lib, 'keadm-edge.json'),
+    journalFile: join(lib, 'keadm.json'),
     instance:
       dataDir === undefined
         ? undefined

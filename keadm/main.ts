@@ -11,21 +11,38 @@ import { formatVersion, type VersionFormat } from './commands/version.ts';
 import { KeadmError } from './errors.ts';
 import { createHost } from './host.ts';
 
-const print = (line: string) => process.stdout.write(`${line}\n`);
+const print = (line: string) => {
+  process.stdout.write(`${line}\n`);
+};
 const collect = (value: string, before: string[]) => [...before, value];
-const dataDirFlag = ['--data-dir <dir>', 'keep every file, socket and port of this installation below DIR'] as const;
+const dataDirFlag = [
+  '--data-dir <dir>',
+  'keep every file, socket and port of this installation below DIR',
+] as const;
 
 /** KubeEdge's flags that steer Helm, images and downloads, of which there are none here. */
 const withoutEffect = {
-  init: ['--kubeedge-version <v>', '--profile <p>', '--manifests <m>', '--files <f>', '--external-helm-root <dir>', '--image-repository <r>'],
+  init: [
+    '--kubeedge-version <v>',
+    '--profile <p>',
+    '--manifests <m>',
+    '--files <f>',
+    '--external-helm-root <dir>',
+    '--image-repository <r>',
+  ],
   join: ['--kubeedge-version <v>', '--image-repository <r>', '--tarballpath <dir>'],
 };
 
-const program = new Command('keadm').description('Sets up, joins and removes Hawser clouds and edges.').showHelpAfterError();
+const program = new Command('keadm')
+  .description('Sets up, joins and removes Hawser clouds and edges.')
+  .showHelpAfterError();
 
 addIgnored(program.command('init'), withoutEffect.init)
   .description('set up a cloud on this machine: an embedded Kubernetes API and cloudcore')
-  .option('--advertise-address <addresses>', 'addresses by which edges reach this machine, separated by commas')
+  .option(
+    '--advertise-address <addresses>',
+    'addresses by which edges reach this machine, separated by commas',
+  )
   .option('--kube-config <file>', 'use the cluster of this kubeconfig instead of the embedded API')
   .option('--set <path=value>', 'change a field of cloudcore.yaml (may be repeated)', collect, [])
   .option('--api-port <port>', 'port of the embedded API', parsePort, 6443)
@@ -33,7 +50,10 @@ addIgnored(program.command('init'), withoutEffect.init)
   .option(...dataDirFlag)
   .action(async (flags) => {
     warnIgnored(flags, withoutEffect.init);
-    const cloud = await init({ ...flags, advertiseAddress: splitList(flags.advertiseAddress) }, createHost(print));
+    const cloud = await init(
+      { ...flags, advertiseAddress: splitList(flags.advertiseAddress) },
+      createHost(print),
+    );
     const dataDir = flags.dataDir === undefined ? '' : ` --data-dir ${flags.dataDir}`;
     const kubeConfig = flags.kubeConfig === undefined ? '' : ` --kube-config ${flags.kubeConfig}`;
     const certPort = cloud.bootstrapPort === 10002 ? '' : ` --certport=${cloud.bootstrapPort}`;
@@ -55,14 +75,25 @@ program
 addIgnored(program.command('join'), withoutEffect.join)
   .description('make this machine an edge node')
   .requiredOption('-e, --cloudcore-ipport <host:port>', 'where CloudHub listens, for example 10.0.0.1:10000')
-  .option('-t, --token <token>', 'what `keadm gettoken` printed on the cloud; `-` reads it from standard input')
+  .option(
+    '-t, --token <token>',
+    'what `keadm gettoken` printed on the cloud; `-` reads it from standard input',
+  )
   .option('--token-file <file>', 'read the token from a file, so that it does not stand in the process list')
   .option('-i, --edgenode-name <name>', 'name of the node (default: the host name)')
   .option('-s, --certport <port>', 'port of the cloud for certificates', parsePort, 10002)
   .option('-l, --labels <k=v,...>', 'labels of the node')
   .option('-p, --remote-runtime-endpoint <endpoint>', 'socket of containerd or CRI-O')
-  .addOption(new Option('--runtime <runtime>', 'how containers are run').choices(['auto', 'process', 'cri']).default('auto'))
-  .addOption(new Option('--hub-protocol <protocol>', 'how the cloud is reached').choices(['websocket', 'quic']).default('websocket'))
+  .addOption(
+    new Option('--runtime <runtime>', 'how containers are run')
+      .choices(['auto', 'process', 'cri'])
+      .default('auto'),
+  )
+  .addOption(
+    new Option('--hub-protocol <protocol>', 'how the cloud is reached')
+      .choices(['websocket', 'quic'])
+      .default('websocket'),
+  )
   .option('--cgroupdriver <driver>', 'accepted for compatibility: the runtime is asked for its driver')
   .option('--certPath <dir>', 'accepted for compatibility: see --data-dir')
   .option('--set <path=value>', 'change a field of edgecore.yaml (may be repeated)', collect, [])
@@ -70,7 +101,10 @@ addIgnored(program.command('join'), withoutEffect.join)
   .action(async (flags) => {
     warnIgnored(flags, withoutEffect.join);
     if (flags.hubProtocol === 'quic') {
-      throw new KeadmError('--hub-protocol quic: that transport is not in this version; use websocket', { code: 'bad-flag', flag: '--hub-protocol' });
+      throw new KeadmError('--hub-protocol quic: that transport is not in this version; use websocket', {
+        code: 'bad-flag',
+        flag: '--hub-protocol',
+      });
     }
     await join(
       {
@@ -104,7 +138,9 @@ reset
 program
   .command('version')
   .description('print the version')
-  .addOption(new Option('-o, --output <format>', 'how').choices(['text', 'yaml', 'json', 'short']).default('text'))
+  .addOption(
+    new Option('-o, --output <format>', 'how').choices(['text', 'yaml', 'json', 'short']).default('text'),
+  )
   .action((flags: { output: VersionFormat }) => print(formatVersion(flags.output)));
 
 try {
@@ -116,13 +152,15 @@ try {
 }
 
 function addIgnored(command: Command, flags: readonly string[]): Command {
-  for (const flag of flags) command.addOption(new Option(flag, 'accepted for compatibility, has no effect').hideHelp());
+  for (const flag of flags)
+    command.addOption(new Option(flag, 'accepted for compatibility, has no effect').hideHelp());
   return command;
 }
 
 function warnIgnored(given: Record<string, unknown>, flags: readonly string[]): void {
   for (const flag of flags) {
-    if (given[new Option(flag).attributeName()] !== undefined) process.stderr.write(`keadm: ${flag.split(' ')[0]} has no effect here: nothing is downloaded\n`);
+    if (given[new Option(flag).attributeName()] !== undefined)
+      process.stderr.write(`keadm: ${flag.split(' ')[0]} has no effect here: nothing is downloaded\n`);
   }
 }
 
@@ -133,20 +171,35 @@ function parsePort(text: string): number {
 }
 
 function splitList(text: string | undefined): string[] | undefined {
-  return text?.split(',').map((item) => item.trim()).filter((item) => item !== '');
+  return text
+    ?.split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
 }
 
 function splitLabels(text: string | undefined): Record<string, string> {
   const labels = (splitList(text) ?? []).map((item) => {
     const at = item.indexOf('=');
-    if (at <= 0) throw new KeadmError(`--labels: "${item}" is not of the form key=value`, { code: 'bad-flag', flag: '--labels' });
+    if (at <= 0)
+      throw new KeadmError(`--labels: "${item}" is not of the form key=value`, {
+        code: 'bad-flag',
+        flag: '--labels',
+      });
     return [item.slice(0, at), item.slice(at + 1)] as const;
   });
   return Object.fromEntries(labels);
 }
 
 function readTokenFlag(flags: { token?: string; tokenFile?: string }): string {
-  const text = flags.tokenFile !== undefined ? readFileSync(flags.tokenFile, 'utf8') : flags.token === '-' ? readFileSync(0, 'utf8') : flags.token;
+  const text =
+    flags.tokenFile !== undefined
+      ? readFileSync(flags.tokenFile, 'utf8')
+      : flags.token === '-'
+        ? readFileSync(0, 'utf8')
+        : flags.token;
   if (text !== undefined && text.trim() !== '') return text.trim();
-  throw new KeadmError('no token: give --token TOKEN (print one on the cloud with `keadm gettoken`)', { code: 'bad-flag', flag: '--token' });
+  throw new KeadmError('no token: give --token TOKEN (print one on the cloud with `keadm gettoken`)', {
+    code: 'bad-flag',
+    flag: '--token',
+  });
 }

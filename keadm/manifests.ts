@@ -31,18 +31,22 @@ const plurals: Readonly<Record<string, string>> = {
   DeviceModel: 'devicemodels',
 };
 
+export function toManifest(object: KubeObject): Manifest {
+  const { apiVersion, kind } = object;
+  if (apiVersion === undefined || kind === undefined) throw new Error('a manifest needs apiVersion and kind');
+  return { apiVersion, kind, object };
+}
+
 export function parseManifests(text: string): Manifest[] {
-  return parseYamlDocuments(text).map((document) => {
-    const object = kubeObjectSchema.parse(document);
-    if (object.apiVersion === undefined || object.kind === undefined) throw new Error('a manifest needs apiVersion and kind');
-    return { apiVersion: object.apiVersion, kind: object.kind, object };
-  });
+  return parseYamlDocuments(text).map((document) => toManifest(kubeObjectSchema.parse(document)));
 }
 
 /** Reads all YAML files of a folder of this package, in the order of their names. */
 export async function readPackageManifests(folder: 'crds' | 'samples', only?: string): Promise<Manifest[]> {
   const dir = join(packageRoot(), folder);
-  const files = (await readdir(dir)).filter((file) => file.endsWith('.yaml') && (only === undefined || file === only)).sort();
+  const files = (await readdir(dir))
+    .filter((file) => file.endsWith('.yaml') && (only === undefined || file === only))
+    .sort();
   const texts = await Promise.all(files.map((file) => readFile(join(dir, file), 'utf8')));
   return texts.flatMap(parseManifests);
 }

@@ -23,9 +23,17 @@ export async function requirePort(port: number, host: string, use: string, chang
 const triesMax = 200;
 
 /** The first free port from `from` on that is not in `taken`. */
-export async function findFreePort(from: number, host: string, taken: ReadonlySet<number> = new Set()): Promise<number> {
+export async function findFreePort(
+  from: number,
+  host: string,
+  taken: ReadonlySet<number> = new Set(),
+): Promise<number> {
   for (let port = from; port < from + triesMax; port += 1) {
     if (!taken.has(port) && (await isPortFree(port, host))) return port;
   }
-  throw new KeadmError(`no free port between ${from} and ${from + triesMax}`, { code: 'port-taken', port: from, by: 'many' });
+  throw new KeadmError(`no free port between ${from} and ${from + triesMax}`, {
+    code: 'port-taken',
+    port: from,
+    by: 'many',
+  });
 }

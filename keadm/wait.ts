@@ -11,7 +11,13 @@ const pollMs = 100;
  */
 export async function waitFor(
   what: string,
-  options: { clock: Clock; timeoutMs: number; waiting?: (reason: string) => void; next: string; signal?: AbortSignal },
+  options: {
+    clock: Clock;
+    timeoutMs: number;
+    waiting?: (reason: string) => void;
+    next: string;
+    signal?: AbortSignal;
+  },
   check: () => Promise<'ready' | { readonly waitingFor: string }>,
 ): Promise<void> {
   const startMs = options.clock.monotonicMs();
@@ -21,11 +27,14 @@ export async function waitFor(
     if (state === 'ready') return;
     const elapsedMs = options.clock.monotonicMs() - startMs;
     if (elapsedMs > options.timeoutMs) {
-      throw new KeadmError(`${what}: ${state.waitingFor} after ${Math.round(elapsedMs / 1000)} s; ${options.next}`, {
-        code: 'not-ready',
-        what,
-        afterMs: elapsedMs,
-      });
+      throw new KeadmError(
+        `${what}: ${state.waitingFor} after ${Math.round(elapsedMs / 1000)} s; ${options.next}`,
+        {
+          code: 'not-ready',
+          what,
+          afterMs: elapsedMs,
+        },
+      );
     }
     // A wait that nobody notices needs no line.
     if (elapsedMs > 2_000 || announced) {

@@ -17,7 +17,10 @@ export async function readToken(api: KubeApi): Promise<string> {
   return Buffer.from(secret.data.tokendata, 'base64').toString('utf8').trim();
 }
 
-export async function getToken(options: { kubeConfig?: string | undefined; dataDir?: string | undefined }): Promise<string> {
+export async function getToken(options: {
+  kubeConfig?: string | undefined;
+  dataDir?: string | undefined;
+}): Promise<string> {
   const kubeConfig = findKubeconfig(options.kubeConfig, options.dataDir);
   try {
     return await readToken(await createKubeApi(kubeConfig));

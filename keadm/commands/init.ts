@@ -5,23 +5,23 @@
 
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { z } from 'zod';
 import { packageVersion } from '#beehive/package-root.ts';
 import { formatYaml } from '#beehive/yaml.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import { isAlreadyExists, isNotFound, isUnreachable, type KubeApi } from '#cloudcore/kube/kube-api.ts';
+import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
 import { systemNamespace } from '#protocol/names.ts';
-import { cloudRoles } from '../cloud-roles.ts';
 import { daemonArgv, type Host, hostAddress } from '../host.ts';
 import { Journal } from '../journal.ts';
 import { readClusterAddress, writeTokenKubeconfig } from '../kubeconfig.ts';
 import { type CloudLayout, cloudLayout } from '../layout.ts';
-import { applyManifest, readPackageManifests } from '../manifests.ts';
+import { applyManifest, readPackageManifests, toManifest } from '../manifests.ts';
 import { isPortFree, requirePort } from '../ports.ts';
 import type { Service } from '../service/service.ts';
 import { applySet, type ConfigTree } from '../set-flag.ts';
 import { waitFor } from '../wait.ts';
 import { readToken } from './gettoken.ts';
-import { z } from 'zod';
 
 export interface InitOptions {
   readonly dataDir?: string | undefined;
@@ -64,22 +64,46 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
 
   await stopOld(services, host);
   await requirePort(hub.websocket.port, '0.0.0.0', 'CloudHub', '--set modules.cloudHub.websocket.port=PORT');
-  await requirePort(hub.https.port, '0.0.0.0', 'CloudHub bootstrap', '--set modules.cloudHub.https.port=PORT');
-  for (const dir of [layout.caDir, layout.certDir, layout.libDir, layout.logDir, dirname(layout.configFile)]) {
+  await requirePort(
+    hub.https.port,
+    '0.0.0.0',
+    'CloudHub bootstrap',
+    '--set modules.cloudHub.https.port=PORT',
+  );
+  for (const dir of [
+    layout.caDir,
+    layout.certDir,
+    layout.libDir,
+    layout.logDir,
+    dirname(layout.configFile),
+  ]) {
     await mkdir(dir, { recursive: true, mode: 0o755 });
-    await journal.addPath(dir);
+  }
+  for (const path of [
+    layout.caDir,
+    layout.certDir,
+    layout.apiserverDir,
+    layout.adminConf,
+    layout.cloudcoreConf,
+    layout.configFile,
+  ]) {
+    await journal.addPath(path);
+  }
+  for (const { logFile } of [services.apiserver, services.cloudcore]) {
+    for (const suffix of ['', '.1', '.2']) await journal.addPath(`${logFile}${suffix}`);
   }
   const kubeConfig =
-    options.kubeConfig ?? (await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host));
+    options.kubeConfig ??
+    (await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host));
   const api = await createKubeApi(kubeConfig);
   await host.steps.step('Kubernetes API', async (waiting) => {
     await waitForApi(api, host, waiting);
     return `${(await readClusterAddress(kubeConfig)).server}, ${await api.serverVersion()}`;
   });
   await prepareCluster(api, host);
-  if (options.kubeConfig !== undefined) await writeServiceAccountConfig(api, options.kubeConfig, layout, host);
+  if (options.kubeConfig !== undefined)
+    await writeServiceAccountConfig(api, options.kubeConfig, layout, host);
   await writeFile(layout.configFile, formatYaml(config), { mode: 0o600 });
-  await journal.addPath(layout.configFile);
   await journal.setFacts({ kubeConfig, api: options.kubeConfig === undefined ? 'embedded' : 'cluster' });
 
   await host.steps.step('cloudcore', async (waiting) => {
@@ -88,11 +112,16 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
     await waitForCloudcore(api, layout, [hub.websocket.port, hub.https.port], host, waiting);
     return `CloudHub on ports ${hub.websocket.port} and ${hub.https.port}`;
   });
-  return { kubeConfig, cloudcoreIpPort: `${addresses[0]}:${hub.websocket.port}`, bootstrapPort: hub.https.port };
+  return {
+    kubeConfig,
+    cloudcoreIpPort: `${addresses[0]}:${hub.websocket.port}`,
+    bootstrapPort: hub.https.port,
+  };
 }
 
 export function cloudServices(layout: CloudLayout, addresses: readonly string[], apiPort: number) {
-  const advertised = [...new Set([...addresses, '127.0.0.1'])].join(',');
+  // The first stands in the kubeconfigs, and the API listens on loopback only.
+  const advertised = [...new Set(['127.0.0.1', ...addresses])].join(',');
   const common = { stateDir: layout.libDir };
   return {
     apiserver: {
@@ -117,7 +146,11 @@ export function cloudServices(layout: CloudLayout, addresses: readonly string[],
   } satisfies Record<string, Service>;
 }
 
-function cloudcoreConfig(layout: CloudLayout, addresses: readonly string[], set: readonly string[]): ConfigTree {
+function cloudcoreConfig(
+  layout: CloudLayout,
+  addresses: readonly string[],
+  set: readonly string[],
+): ConfigTree {
   const base: ConfigTree = {
     apiVersion: 'cloudcore.config.kubeedge.io/v1alpha1',
     kind: 'CloudCore',
@@ -154,7 +187,6 @@ async function startEmbeddedApi(
   host: Host,
 ): Promise<string> {
   await requirePort(port, '127.0.0.1', 'embedded Kubernetes API', '--api-port PORT');
-  await journal.addPath(layout.apiserverDir);
   await journal.addService(service.name);
   await host.services.start(service);
   await waitFor(
@@ -166,26 +198,31 @@ async function startEmbeddedApi(
         await copyFile(`${layout.apiserverDir}/cloudcore.conf`, layout.cloudcoreConf);
         return 'ready';
       } catch (error) {
-        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { waitingFor: 'it has not written its keys' };
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+          return { waitingFor: 'it has not written its keys' };
         throw error;
       }
     },
   );
-  await journal.addPath(layout.adminConf);
-  await journal.addPath(layout.cloudcoreConf);
   return layout.adminConf;
 }
 
 async function waitForApi(api: KubeApi, host: Host, waiting: (reason: string) => void): Promise<void> {
   await waitFor(
     'Kubernetes API',
-    { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next: 'is the API server running, and is the kubeconfig the right one?' },
+    {
+      clock: host.clock,
+      timeoutMs: readyTimeoutMs,
+      waiting,
+      next: 'is the API server running, and is the kubeconfig the right one?',
+    },
     async () => {
       try {
         await api.serverVersion();
         return 'ready';
       } catch (error) {
-        if (isUnreachable(error)) return { waitingFor: `it does not answer (${error instanceof Error ? error.message : ''})` };
+        if (isUnreachable(error))
+          return { waitingFor: `it does not answer (${error instanceof Error ? error.message : ''})` };
         throw error;
       }
     },
@@ -205,19 +242,28 @@ async function prepareCluster(api: KubeApi, host: Host): Promise<void> {
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
     }
-    for (const manifest of cloudRoles()) await applyManifest(api, manifest);
+    for (const manifest of cloudcoreRbac().map(toManifest)) await applyManifest(api, manifest);
     return undefined;
   });
 }
 
 /** A service account, not the administrator, is who cloudcore is on a cluster of its own. */
-async function writeServiceAccountConfig(api: KubeApi, kubeConfig: string, layout: CloudLayout, host: Host): Promise<void> {
+async function writeServiceAccountConfig(
+  api: KubeApi,
+  kubeConfig: string,
+  layout: CloudLayout,
+  host: Host,
+): Promise<void> {
   const name = 'cloudcore-token';
   const secrets = { apiVersion: 'v1', plural: 'secrets', namespace: systemNamespace };
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',
-    metadata: { name, namespace: systemNamespace, annotations: { 'kubernetes.io/service-account.name': 'cloudcore' } },
+    metadata: {
+      name,
+      namespace: systemNamespace,
+      annotations: { 'kubernetes.io/service-account.name': 'cloudcore' },
+    },
     type: 'kubernetes.io/service-account-token',
   };
   try {
@@ -228,12 +274,24 @@ async function writeServiceAccountConfig(api: KubeApi, kubeConfig: string, layou
   const address = await readClusterAddress(kubeConfig);
   await host.steps.step("cloudcore's own credentials", async (waiting) => {
     const next = 'is kube-controller-manager running? It fills in service account tokens';
-    await waitFor('service account token', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
-      const data = z.looseObject({ data: z.record(z.string(), z.string()).optional() }).parse(await api.get({ ...secrets, name })).data;
-      if (data?.token === undefined) return { waitingFor: `secret ${systemNamespace}/${name} has no token yet` };
-      await writeTokenKubeconfig(layout.cloudcoreConf, address, 'cloudcore', Buffer.from(data.token, 'base64').toString());
-      return 'ready';
-    });
+    await waitFor(
+      'service account token',
+      { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next },
+      async () => {
+        const data = z
+          .looseObject({ data: z.record(z.string(), z.string()).optional() })
+          .parse(await api.get({ ...secrets, name })).data;
+        if (data?.token === undefined)
+          return { waitingFor: `secret ${systemNamespace}/${name} has no token yet` };
+        await writeTokenKubeconfig(
+          layout.cloudcoreConf,
+          address,
+          'cloudcore',
+          Buffer.from(data.token, 'base64').toString(),
+        );
+        return 'ready';
+      },
+    );
     return layout.cloudcoreConf;
   });
 }
@@ -247,8 +305,10 @@ async function waitForCloudcore(
 ): Promise<void> {
   const next = `see ${layout.logDir}/cloudcore.log`;
   await waitFor('cloudcore', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
-    if (!(await host.services.isRunning('cloudcore', layout.libDir))) return { waitingFor: 'it is not running' };
-    for (const port of ports) if (await isPortFree(port, '0.0.0.0')) return { waitingFor: `it does not listen on port ${port}` };
+    if (!(await host.services.isRunning('cloudcore', layout.libDir)))
+      return { waitingFor: 'it is not running' };
+    for (const port of ports)
+      if (await isPortFree(port, '0.0.0.0')) return { waitingFor: `it does not listen on port ${port}` };
     try {
       await readToken(api);
       return 'ready';

@@ -8,7 +8,12 @@ export type VersionFormat = 'text' | 'yaml' | 'json' | 'short';
 
 export function formatVersion(format: VersionFormat): string {
   const version = `v${packageVersion()}`;
-  const facts = { version, compatibleWith: 'KubeEdge v1.23', node: process.version, platform: `${platform()}/${arch()}` };
+  const facts = {
+    version,
+    compatibleWith: 'KubeEdge v1.23',
+    node: process.version,
+    platform: `${platform()}/${arch()}`,
+  };
   switch (format) {
     case 'short':
       return version;

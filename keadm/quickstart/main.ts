@@ -7,5 +7,12 @@ import { quickstart } from './quickstart.ts';
 const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } });
 
 await runDaemon('hawser', (signal) =>
-  quickstart({ dataDir: process.env.HAWSER_DATA ?? '.hawser', once: values.once, print: (line) => process.stdout.write(`${line}\n`) }, signal),
+  quickstart(
+    {
+      dataDir: process.env.HAWSER_DATA ?? '.hawser',
+      once: values.once,
+      print: (line) => process.stdout.write(`${line}\n`),
+    },
+    signal,
+  ),
 );

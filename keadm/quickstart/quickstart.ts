@@ -58,8 +58,16 @@ export async function quickstart(options: QuickstartOptions, signal: AbortSignal
   }
 }
 
-async function startAll(dataDir: string, edgeDir: string, services: Host['services'], host: Host): Promise<KubeApi> {
-  const cloud = await init({ dataDir, advertiseAddress: ['127.0.0.1'], apiPort: await findFreePort(apiPort, '127.0.0.1') }, host);
+async function startAll(
+  dataDir: string,
+  edgeDir: string,
+  services: Host['services'],
+  host: Host,
+): Promise<KubeApi> {
+  const cloud = await init(
+    { dataDir, advertiseAddress: ['127.0.0.1'], apiPort: await findFreePort(apiPort, '127.0.0.1') },
+    host,
+  );
   const api = await createKubeApi(cloud.kubeConfig);
   const edge = await join(
     {
@@ -99,7 +107,9 @@ async function waitForSamples(api: KubeApi, host: Host, signal: AbortSignal): Pr
     const state = await readSampleState(api, names);
     if (state.nodeReady && state.podReady && state.reported !== undefined) return state;
     if (host.clock.monotonicMs() - startMs > readyTimeoutMs) {
-      throw new UnrecoverableError(`not all works after ${readyTimeoutMs / 1000} s:\n  ${state.lines.join('\n  ')}`);
+      throw new UnrecoverableError(
+        `not all works after ${readyTimeoutMs / 1000} s:\n  ${state.lines.join('\n  ')}`,
+      );
     }
     await host.clock.sleep(pollMs, signal);
   }
@@ -111,7 +121,8 @@ async function showLive(api: KubeApi, print: (line: string) => void, signal: Abo
   for (;;) {
     const { lines } = await readSampleState(api, names);
     lines.forEach((line, at) => {
-      if (shown.get(at) !== line && shown.has(at)) print(`${new Date(systemClock.now()).toISOString().slice(11, 19)}  ${line}`);
+      if (shown.get(at) !== line && shown.has(at))
+        print(`${new Date(systemClock.now()).toISOString().slice(11, 19)}  ${line}`);
       shown.set(at, line);
     });
     await systemClock.sleep(pollMs, signal);

@@ -1,6 +1,6 @@
 /** How the samples are, read from the API as any client would, and told in one line each. */
 
-import { z } from 'zod';
+import type { z } from 'zod';
 import { isNotFound, type KubeApi, type ObjectRef } from '#cloudcore/kube/kube-api.ts';
 import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
@@ -23,7 +23,11 @@ export interface SampleNames {
 
 export async function readSampleState(api: KubeApi, names: SampleNames): Promise<SampleState> {
   const pods = { apiVersion: 'v1', plural: 'pods', namespace: 'default' };
-  const devices = { apiVersion: 'devices.kubeedge.io/v1beta1', plural: 'devicestatuses', namespace: 'default' };
+  const devices = {
+    apiVersion: 'devices.kubeedge.io/v1beta1',
+    plural: 'devicestatuses',
+    namespace: 'default',
+  };
   const [node, pod, device] = await Promise.all([
     read(api, { apiVersion: 'v1', plural: 'nodes', name: names.node }, nodeSchema),
     read(api, { ...pods, name: names.pod }, podSchema),
@@ -48,16 +52,25 @@ export async function readSampleState(api: KubeApi, names: SampleNames): Promise
   };
 }
 
-function describeWait(waiting: { reason?: string | undefined; message?: string | undefined } | null | undefined): string {
+function describeWait(
+  waiting: { reason?: string | undefined; message?: string | undefined } | null | undefined,
+): string {
   if (!waiting?.reason) return '';
   return ` (${waiting.reason}${waiting.message ? `: ${waiting.message}` : ''})`;
 }
 
-function conditionOf<C extends { type: string }>(conditions: readonly C[] | null | undefined, type: string): C | undefined {
+function conditionOf<C extends { type: string }>(
+  conditions: readonly C[] | null | undefined,
+  type: string,
+): C | undefined {
   return conditions?.find((condition) => condition.type === type);
 }
 
-async function read<S extends z.ZodType>(api: KubeApi, ref: ObjectRef, schema: S): Promise<z.infer<S> | undefined> {
+async function read<S extends z.ZodType>(
+  api: KubeApi,
+  ref: ObjectRef,
+  schema: S,
+): Promise<z.infer<S> | undefined> {
   try {
     return schema.parse(await api.get(ref));
   } catch (error) {

@@ -2,8 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
+import { packageRoot } from '#beehive/package-root.ts';
 import { KeadmError } from '../errors.ts';
 import { isAlive } from './process-identity.ts';
 import type { Service, ServiceHost } from './service.ts';
@@ -14,7 +15,7 @@ const startTimeoutMs = 10_000;
 
 export function createSupervisorHost(
   clock: Clock,
-  entry = fileURLToPath(new URL('./supervise.js', import.meta.url)),
+  entry = join(packageRoot(), 'dist/supervise.js'),
 ): ServiceHost {
   return {
     kind: 'supervisor',

@@ -148,11 +148,11 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
 
     it('runs pods on when edgecore is killed, and adopts them', async () => {
       const before = await containerPid('greeter');
-      const edgecore = await space.servicePid(space.edgeDir(node), 'edgecore');
+      const { daemon: edgecore } = await space.service(space.edgeDir(node), 'edgecore');
       process.kill(edgecore, 'SIGKILL');
       await eventually('edgecore started again', 20_000, async () => {
-        const now = await space.servicePid(space.edgeDir(node), 'edgecore').catch(() => edgecore);
-        return now === edgecore ? undefined : true;
+        const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
+        return daemon === edgecore ? undefined : true;
       });
       await api.patch(podRef('greeter'), 'merge', { metadata: { labels: { touched: 'after' } } });
       await leaseRenewed();
@@ -165,11 +165,11 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
 
     it('runs pods on when cloudcore is killed, and the edge comes back to it', async () => {
       const before = await containerPid('greeter');
-      const cloudcore = await space.servicePid(space.cloudDir, 'cloudcore');
+      const { daemon: cloudcore } = await space.service(space.cloudDir, 'cloudcore');
       process.kill(cloudcore, 'SIGKILL');
       await eventually('cloudcore started again', 20_000, async () => {
-        const now = await space.servicePid(space.cloudDir, 'cloudcore').catch(() => cloudcore);
-        return now === cloudcore ? undefined : true;
+        const { daemon } = await space.service(space.cloudDir, 'cloudcore');
+        return daemon === cloudcore ? undefined : true;
       });
       await leaseRenewed();
       expect(await containerPid('greeter')).toBe(before);

@@ -100,11 +100,11 @@ describe('an edge without its cloud', () => {
 
   /** Stops cloudcore and the API; their data stays, so that `init` brings the same cloud back. */
   async function stopCloud(): Promise<void> {
-    for (const name of ['cloudcore', 'apiserver']) {
-      const state = JSON.parse(await readFile(join(space.cloudDir, 'lib', `${name}.json`), 'utf8'));
-      process.kill(state.supervisor.pid, 'SIGTERM');
+    for (const name of ['cloudcore', 'apiserver'] as const) {
+      const { supervisor, daemon } = await space.service(space.cloudDir, name);
+      process.kill(supervisor, 'SIGTERM');
       await eventually(`${name} stopped`, 20_000, async () => {
-        const stat = await readFile(`/proc/${state.daemon.pid}/stat`, 'utf8').catch(() => '');
+        const stat = await readFile(`/proc/${daemon}/stat`, 'utf8').catch(() => '');
         return stat === '' ? true : undefined;
       });
     }

@@ -4,13 +4,14 @@
  */
 
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '#beehive/package-root.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
+import { serviceStateSchema } from '#keadm/service/supervise.ts';
 
 export interface CommandResult {
   readonly code: number;
@@ -116,15 +117,17 @@ export class Workspace {
     return createKubeApi(this.#kubeConfig);
   }
 
-  /** The state that a service's supervisor keeps: pids of both. */
-  async servicePid(dir: string, name: string): Promise<number> {
-    const state: unknown = JSON.parse(await readFile(join(dir, 'lib', `${name}.json`), 'utf8'));
-    if (typeof state === 'object' && state !== null && 'daemon' in state) {
-      const { daemon } = state;
-      if (typeof daemon === 'object' && daemon !== null && 'pid' in daemon && typeof daemon.pid === 'number')
-        return daemon.pid;
-    }
-    throw new Error(`${name} is not running`);
+  /** What the supervisor of a service keeps about it: the processes of both. */
+  async service(
+    dir: string,
+    name: 'apiserver' | 'cloudcore' | 'edgecore',
+  ): Promise<{ supervisor: number; daemon: number }> {
+    const files = await readdir(join(dir, 'lib'), { recursive: true });
+    const file = files.find((entry) => new RegExp(`(^|/)${name}(@[^/]*)?\\.json$`).test(entry));
+    if (file === undefined) throw new Error(`${name} never ran in ${dir}`);
+    const state = serviceStateSchema.parse(JSON.parse(await readFile(join(dir, 'lib', file), 'utf8')));
+    if (state.daemon === undefined) throw new Error(`${name} is not running`);
+    return { supervisor: state.supervisor.pid, daemon: state.daemon.pid };
   }
 
   async close(): Promise<void> {

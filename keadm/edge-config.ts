@@ -1,0 +1,94 @@
+/** The edgecore.yaml that join writes: KubeEdge's fields, every path, socket and port said. */
+
+import type { EdgeLayout } from './layout.ts';
+import { findFreePort, isPortFree } from './ports.ts';
+import type { ConfigTree } from './set-flag.ts';
+
+export interface EdgePorts {
+  readonly mqtt: number;
+  readonly monitor: number;
+  readonly kubelet: number;
+}
+
+export interface EdgeConfigOptions {
+  readonly layout: EdgeLayout;
+  readonly ports: EdgePorts;
+  readonly nodeName: string;
+  readonly nodeIp: string;
+  readonly instanceId: string;
+  readonly cloudcoreIpPort: string;
+  readonly httpServer: string;
+  readonly runtime?: 'auto' | 'process' | 'cri' | undefined;
+  readonly runtimeEndpoint?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+const loopback = '127.0.0.1';
+const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350 };
+const externalMqttPort = 1883;
+
+/** The ports that a former join recorded; KubeEdge's for the edge in the default places; else free ones. */
+export async function edgePorts(
+  layout: EdgeLayout,
+  recorded: Readonly<Record<string, string>>,
+): Promise<EdgePorts> {
+  const { mqttPort, monitorPort, kubeletPort } = recorded;
+  if (mqttPort !== undefined && monitorPort !== undefined && kubeletPort !== undefined) {
+    return { mqtt: Number(mqttPort), monitor: Number(monitorPort), kubelet: Number(kubeletPort) };
+  }
+  if (layout.instance === undefined) return defaultPorts;
+  const mqtt = await findFreePort(defaultPorts.mqtt, loopback);
+  const kubelet = await findFreePort(defaultPorts.kubelet, loopback, new Set([defaultPorts.monitor]));
+  const monitor = await findFreePort(defaultPorts.monitor, loopback, new Set([mqtt, kubelet]));
+  return { mqtt, monitor, kubelet };
+}
+
+export function recordPorts({ mqtt, monitor, kubelet }: EdgePorts): Record<string, string> {
+  return { mqttPort: String(mqtt), monitorPort: String(monitor), kubeletPort: String(kubelet) };
+}
+
+/** The broker that clients on this machine find; an edge of several has always its own. */
+export async function brokerUrl(layout: EdgeLayout, ports: EdgePorts): Promise<string> {
+  const external = layout.instance === undefined && !(await isPortFree(externalMqttPort, loopback));
+  return `tcp://${loopback}:${external ? externalMqttPort : ports.mqtt}`;
+}
+
+export function edgeConfig(options: EdgeConfigOptions): ConfigTree {
+  const { layout, ports } = options;
+  const isOneOfSeveral = layout.instance !== undefined;
+  return {
+    apiVersion: 'edgecore.config.kubeedge.io/v1alpha2',
+    kind: 'EdgeCore',
+    instanceID: options.instanceId,
+    database: { dataSource: `${layout.libDir}/edgecore.db` },
+    monitorServer: { bindAddress: `${loopback}:${ports.monitor}` },
+    modules: {
+      edged: {
+        hostnameOverride: options.nodeName,
+        nodeIP: options.nodeIp,
+        rootDirectory: layout.podDir,
+        runtime: options.runtime ?? 'auto',
+        nodeLabels: { ...options.labels },
+        tailoredKubeletConfig: {
+          readOnlyPort: ports.kubelet,
+          ...(options.runtimeEndpoint === undefined
+            ? {}
+            : { containerRuntimeEndpoint: options.runtimeEndpoint }),
+          ...(isOneOfSeveral ? { podLogsDir: `${layout.logDir}/pods` } : {}),
+        },
+      },
+      edgeHub: {
+        httpServer: options.httpServer,
+        tlsCaFile: `${layout.caDir}/rootCA.crt`,
+        tlsCertFile: `${layout.certDir}/server.crt`,
+        tlsPrivateKeyFile: `${layout.certDir}/server.key`,
+        bootstrapFile: layout.bootstrapFile,
+        websocket: { server: options.cloudcoreIpPort },
+      },
+      eventBus: {
+        ...(isOneOfSeveral ? { mqttMode: 0 } : {}),
+        mqttServerInternal: `tcp://${loopback}:${ports.mqtt}`,
+      },
+    },
+  };
+}
