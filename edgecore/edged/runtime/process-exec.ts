@@ -6,21 +6,29 @@ import { connect } from 'node:net';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import type { Clock } from '#beehive/clock.ts';
 import type { ProcessIdentity } from './process-identity.ts';
+import { markVariable } from './process-machine.ts';
 import { type ExecRequest, type ExecResult, RuntimeError, type StreamSession } from './runtime-service.ts';
 
 const outputBytesMax = 16 * 1024 * 1024;
+const environmentTries = 10;
+const environmentRetryMs = 20;
 
 export interface ExecTarget {
+  readonly containerId: string;
   readonly process: ProcessIdentity;
   readonly namespace: 'none' | 'root' | 'user';
 }
 
 /** The command in the container's namespace, root and working directory, with its environment. */
-export function spawnInside(target: ExecTarget, command: readonly string[]): ChildProcess {
+async function spawnInside(
+  target: ExecTarget,
+  command: readonly string[],
+  clock: Clock,
+): Promise<ChildProcess> {
   const { pid } = target.process;
   const [first = '', ...rest] = command;
   const user = target.namespace === 'user' ? ['--user', '--preserve-credentials'] : [];
-  const env = readEnvironment(pid);
+  const env = await readEnvironment(target, clock);
   const stdio: ['pipe', 'pipe', 'pipe'] = ['pipe', 'pipe', 'pipe'];
   if (target.namespace === 'none')
     return spawn(first, rest, { cwd: `/proc/${pid}/cwd`, env, detached: true, stdio });
@@ -34,7 +42,7 @@ export async function execSync(
   timeoutMs: number,
   clock: Clock,
 ): Promise<ExecResult> {
-  const child = spawnInside(target, command);
+  const child = await spawnInside(target, command, clock);
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
   child.stdin?.end();
@@ -53,8 +61,8 @@ export async function execSync(
   });
 }
 
-export function exec(target: ExecTarget, request: ExecRequest): StreamSession {
-  const child = spawnInside(target, request.command);
+export async function exec(target: ExecTarget, request: ExecRequest, clock: Clock): Promise<StreamSession> {
+  const child = await spawnInside(target, request.command, clock);
   if (!request.stdin) child.stdin?.end();
   return {
     stdin: request.stdin ? (child.stdin ?? undefined) : undefined,
@@ -110,9 +118,17 @@ function collect(stream: Readable | null): Buffer[] {
   return chunks;
 }
 
-function readEnvironment(pid: number): Record<string, string> {
+/** A process that is just becoming the command shows no environment for a moment. */
+async function readEnvironment(target: ExecTarget, clock: Clock): Promise<Record<string, string>> {
+  const mark = `${markVariable}=${target.containerId}`;
+  let entries: string[] = [];
+  for (let tries = 0; tries < environmentTries; tries += 1) {
+    entries = readFileSync(`/proc/${target.process.pid}/environ`, 'utf8').split('\0');
+    if (entries.includes(mark)) break;
+    await clock.sleep(environmentRetryMs);
+  }
   const env: Record<string, string> = Object.create(null);
-  for (const entry of readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')) {
+  for (const entry of entries) {
     const at = entry.indexOf('=');
     if (at > 0) env[entry.slice(0, at)] = entry.slice(at + 1);
   }

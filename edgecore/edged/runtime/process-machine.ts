@@ -5,8 +5,9 @@ import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node
 import { readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { FileView } from './mount-plan.ts';
-import { identify, type ProcessIdentity } from './process-identity.ts';
+import { identify, type ProcessIdentity, readStat, signal } from './process-identity.ts';
 import type { Namespace } from './process-shim.ts';
+import type { RunState } from './process-state.ts';
 
 /** In every process of a container, inherited by what it starts. */
 export const markVariable = 'HAWSER_CONTAINER';
@@ -86,4 +87,17 @@ export function findMarked(containerId: string): ProcessIdentity[] {
     const identity = identify(Number(name));
     return identity === undefined ? [] : [identity];
   });
+}
+
+/** Kills what a container has running. Its shim is spared when there is an exit code for it to write. */
+export function endAll(containerId: string, run: RunState): void {
+  if (run.process !== undefined) signal(run.process, 'SIGKILL', 'group');
+  else if (run.shim !== undefined) signal(run.shim, 'SIGKILL', 'group');
+  endStrays(containerId, run);
+}
+
+/** What left the command's group. The shim and its tools are a group of their own and no strays. */
+export function endStrays(containerId: string, run: RunState): void {
+  for (const stray of findMarked(containerId))
+    if (readStat(stray.pid)?.group !== run.shim?.pid) signal(stray, 'SIGKILL', 'process');
 }

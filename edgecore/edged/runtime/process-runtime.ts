@@ -11,17 +11,18 @@
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, type FSWatcher, mkdirSync, watch } from 'node:fs';
+import { type FSWatcher, mkdirSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
 import { EventFeed } from './event-feed.ts';
-import { planMounts } from './mount-plan.ts';
 import { type ExecTarget, exec, execSync, portForward } from './process-exec.ts';
 import { identify, isAlive, readStat, signal } from './process-identity.ts';
-import { fileView, findExecutable, findMarked, markVariable, probeNamespace } from './process-machine.ts';
-import { type Namespace, shimArguments, shimScript, splitEnv } from './process-shim.ts';
+import { launch, refuseStart, refuseWhatCannotBe } from './process-launch.ts';
+import { LogWriterKeeper } from './process-log-keeper.ts';
+import { endAll, endStrays, probeNamespace } from './process-machine.ts';
+import { type Namespace, shimScript } from './process-shim.ts';
 import { type ContainerRecord, ProcessState, type RunState, type SandboxRecord } from './process-state.ts';
 import {
   type Container,
@@ -59,8 +60,6 @@ const checkMs = 1000;
 const startTimeoutMs = 10_000;
 const clockTicksPerSecond = 100;
 const pageBytes = 4096;
-const noCommand =
-  "the process runtime runs a container's `command` on the host and cannot use image entrypoints: set `command`";
 
 export function createProcessRuntime(
   options: ProcessRuntimeOptions,
@@ -87,19 +86,6 @@ export async function removeProcessRuntime(root: string, clock: Clock): Promise<
   for (const { id } of state.sandboxes()) state.removeSandbox(id);
 }
 
-/** Kills what a container has running. Its shim is spared when there is an exit code for it to write. */
-function endAll(containerId: string, run: RunState): void {
-  if (run.process !== undefined) signal(run.process, 'SIGKILL', 'group');
-  else if (run.shim !== undefined) signal(run.shim, 'SIGKILL', 'group');
-  endStrays(containerId, run);
-}
-
-/** What left the command's group. The shim and its tools are a group of their own and no strays. */
-function endStrays(containerId: string, run: RunState): void {
-  for (const stray of findMarked(containerId))
-    if (readStat(stray.pid)?.group !== run.shim?.pid) signal(stray, 'SIGKILL', 'process');
-}
-
 interface Tracked {
   readonly record: ContainerRecord;
   /** Not kept on disk: a container created by an edgecore that has gone must be created again. */
@@ -122,13 +108,14 @@ class ProcessRuntime implements RuntimeService {
   readonly #sandboxes = new Map<string, SandboxRecord>();
   readonly #containers = new Map<string, Tracked>();
   readonly #closed = new AbortController();
-  #writerTries = 0;
+  readonly #writer: LogWriterKeeper;
 
   constructor(options: ProcessRuntimeOptions, components: { clock: Clock; log: Log }) {
     this.#options = options;
     this.#clock = components.clock;
     this.#log = components.log.child({ module: 'process-runtime' });
     this.#state = new ProcessState(options.root);
+    this.#writer = new LogWriterKeeper(options.logWriterFile, this.#state, this.#log);
     this.#script = this.#state.writeScript(shimScript);
     const { namespace, refused } = probeNamespace(this.#state.containersDirectory);
     this.#namespace = namespace;
@@ -136,7 +123,7 @@ class ProcessRuntime implements RuntimeService {
     for (const id of this.#state.halfMade()) this.#state.removeContainer(id);
     for (const record of this.#state.sandboxes()) this.#sandboxes.set(record.id, record);
     for (const record of this.#state.containers()) this.#track(record, undefined);
-    this.#ensureLogWriter();
+    this.#writer.ensure();
     void this.#checkNowAndThen();
   }
 
@@ -145,9 +132,7 @@ class ProcessRuntime implements RuntimeService {
   }
 
   async status(): Promise<RuntimeStatus> {
-    const missing = existsSync(this.#options.logWriterFile)
-      ? ''
-      : `${this.#options.logWriterFile} is missing`;
+    const { missing } = this.#writer;
     return {
       conditions: [
         { type: 'RuntimeReady', ok: missing === '', reason: missing && 'LogWriterMissing', message: missing },
@@ -214,7 +199,7 @@ class ProcessRuntime implements RuntimeService {
       throw new RuntimeError(`no sandbox ${sandboxId}`, { code: 'not-found', id: sandboxId });
     for (const { record } of this.#inSandbox(sandboxId))
       if (record.name === config.name && record.attempt === config.attempt) return record.id;
-    this.#refuseWhatCannotBe(config);
+    refuseWhatCannotBe(config, this.#mountsRefused);
     const record: ContainerRecord = {
       id: newId(),
       sandboxId,
@@ -244,34 +229,17 @@ class ProcessRuntime implements RuntimeService {
     const it = this.#find(id);
     const { record, config } = it;
     if (this.#observe(it).state !== 'created') return;
-    const refuse = (reason: string) =>
-      new RuntimeError(`cannot start ${record.name}: ${reason}`, { code: 'cannot-start', name: record.name });
-    if (config === undefined) throw refuse('it was created by an edgecore that has ended; create it again');
-    const mounts = this.#mountsOf(config);
-    const directory = this.#state.directory(id);
-    const planned = await planMounts(mounts, fileView, join(directory, 'root'), record.name);
-    const sandbox = this.#sandboxes.get(record.sandboxId);
-    const path = config.env.get('PATH') ?? process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin';
-    const [command = '', ...rest] = config.command;
-    const cwd = config.workingDir ?? '/';
-    if (mounts.length === 0 && findExecutable(command, path, cwd) === undefined)
-      throw refuse(
-        `"${command}": executable file not found${command.includes('/') ? '' : ` in PATH ${path}`}`,
-      );
-    const { early, late } = splitEnv(config.env);
-    const args = shimArguments({
+    if (config === undefined)
+      throw refuseStart(record.name, 'it was created by an edgecore that has ended; create it again');
+    const { args, env } = await launch(config, {
+      id,
       script: this.#script,
-      directory,
+      directory: this.#state.directory(id),
       namespace: record.namespace,
-      mounts: planned.ops,
-      root: planned.root,
-      cwd,
-      user: this.#userOf(config),
-      lateEnv: late,
-      argv: [command, ...rest, ...config.args],
+      mounts: this.#mountsOf(config),
+      hostname: this.#sandboxes.get(record.sandboxId)?.hostname ?? '',
     });
-    const env = { PATH: path, HOME: '/', HOSTNAME: sandbox?.hostname ?? '', ...early, [markVariable]: id };
-    await this.#spawn(it, args, { ...env, PATH: process.env.PATH ?? path }, refuse);
+    await this.#spawn(it, args, env);
     this.#tell('started', record);
   }
 
@@ -329,7 +297,7 @@ class ProcessRuntime implements RuntimeService {
         code: 'unsupported',
         what: 'tty',
       });
-    return exec(this.#running(id), request);
+    return exec(this.#running(id), request, this.#clock);
   }
 
   async attach(id: string): Promise<StreamSession> {
@@ -392,35 +360,15 @@ class ProcessRuntime implements RuntimeService {
     for (const it of this.#containers.values()) it.watcher?.close();
   }
 
-  #refuseWhatCannotBe(config: ContainerConfig): void {
-    const refuse = (reason: string) => new RuntimeError(reason, { code: 'cannot-create', name: config.name });
-    if (config.command.length === 0) throw refuse(noCommand);
-    const isRoot = process.getuid?.() === 0;
-    if (!isRoot && config.runAsUser !== undefined && config.runAsUser !== process.getuid?.())
-      throw refuse(`runAsUser ${config.runAsUser} needs an edgecore that runs as root`);
-    if (this.#mountsRefused !== undefined && config.mounts.some((it) => !it.optional))
-      throw refuse(`volumes cannot appear at their mountPath: ${this.#mountsRefused}`);
-  }
-
   #mountsOf(config: ContainerConfig) {
     return this.#mountsRefused === undefined ? config.mounts : [];
   }
 
-  #userOf({ runAsUser, runAsGroup }: ContainerConfig): { uid: number; gid: number } | undefined {
-    if (process.getuid?.() !== 0 || (runAsUser === undefined && runAsGroup === undefined)) return undefined;
-    return { uid: runAsUser ?? 0, gid: runAsGroup ?? runAsUser ?? 0 };
-  }
-
-  async #spawn(
-    it: Tracked,
-    args: string[],
-    env: Record<string, string>,
-    refuse: (reason: string) => RuntimeError,
-  ): Promise<void> {
+  async #spawn(it: Tracked, args: string[], env: Record<string, string>): Promise<void> {
     const child = spawn('/bin/sh', args, { detached: true, stdio: 'ignore', env, cwd: '/' });
     const failed = new Promise<Error>((resolve) => child.once('error', resolve));
     const shim = child.pid === undefined ? undefined : identify(child.pid);
-    if (shim === undefined) throw refuse(describeError(await failed));
+    if (shim === undefined) throw refuseStart(it.record.name, describeError(await failed));
     this.#state.markStarted(it.record.id, shim);
     child.unref();
     const done = new AbortController();
@@ -494,32 +442,11 @@ class ProcessRuntime implements RuntimeService {
       if (signal.aborted) return;
       try {
         for (const it of this.#containers.values()) if (it.run.state === 'running') this.#changed(it);
-        this.#ensureLogWriter();
+        this.#writer.ensure();
       } catch (error) {
         this.#log.warn({ err: error }, 'cannot look after the containers');
       }
     }
-  }
-
-  #ensureLogWriter(): void {
-    const { logWriterFile } = this.#options;
-    const present = this.#state.writer();
-    if (present !== undefined && isAlive(present)) return;
-    const owner = identify(process.pid);
-    if (owner === undefined || !existsSync(logWriterFile)) return;
-    this.#writerTries += 1;
-    if (this.#writerTries > 1)
-      this.#log.warn({ tries: this.#writerTries }, 'the log writer ended, starting it again');
-    const args = ['--max-old-space-size=48', '--max-semi-space-size=1', logWriterFile];
-    const child = spawn(
-      process.execPath,
-      [...args, this.#state.containersDirectory, String(owner.pid), owner.start],
-      { detached: true, stdio: 'ignore', env: {}, cwd: '/' },
-    );
-    child.on('error', (error) => this.#log.error({ err: error }, 'cannot start the log writer'));
-    child.unref();
-    const identity = child.pid === undefined ? undefined : identify(child.pid);
-    if (identity !== undefined) this.#state.writeWriter(identity);
   }
 
   #running(id: string): ExecTarget {
@@ -527,7 +454,7 @@ class ProcessRuntime implements RuntimeService {
     const run = this.#observe(it);
     if (run.state !== 'running' || run.process === undefined)
       throw new RuntimeError(`container ${it.record.name} does not run`, { code: 'not-running', id });
-    return { process: run.process, namespace: it.record.namespace };
+    return { containerId: id, process: run.process, namespace: it.record.namespace };
   }
 
   #find(id: string): Tracked {
