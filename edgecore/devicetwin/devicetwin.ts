@@ -217,8 +217,12 @@ class Work {
   }
 
   /** Stores the change, if there is one, then says what is to be said. */
-  async #settle(id: string, { change, replies, refused, notes }: Outcome): Promise<void> {
-    for (const note of notes) this.#components.log.info({ reason: note }, 'not taken');
+  async #settle(id: string, outcome: Outcome): Promise<void> {
+    const { change, replies, refused, notes } = outcome;
+    for (const note of notes) this.#components.log.warn({ reason: note }, 'not taken');
+    if (outcome.ignored !== undefined) {
+      this.#components.log.debug({ reason: outcome.ignored }, 'message ignored');
+    }
     if (change === undefined) {
       // An answer may show what is decided and not yet stored: it goes out when that is.
       await this.#devices.stored(id);

@@ -25,8 +25,10 @@ export interface Outcome {
   readonly replies: readonly Reply[];
   /** Published instead when the change could not be stored. */
   readonly refused: readonly Reply[];
-  /** Why something was not done, for the log; nothing here needs an answer. */
+  /** What an operator should know, because the spec asks for it and it was not done. */
   readonly notes: readonly string[];
+  /** Why a client's message draws no answer: a client may send that any number of times. */
+  readonly ignored?: string;
 }
 
 /** What an event cannot say of itself. */
@@ -41,7 +43,7 @@ export function answered(replies: readonly Reply[]): Outcome {
 }
 
 export function ignored(note: string): Outcome {
-  return { change: undefined, replies: [], refused: [], notes: [note] };
+  return { change: undefined, replies: [], refused: [], notes: [], ignored: note };
 }
 
 /** The error object of every `…/result` topic. */

@@ -48,13 +48,6 @@ export class TwinSync {
     this.#components = components;
   }
 
-  /** Marks without confirmation. */
-  get unconfirmed(): number {
-    let count = 0;
-    for (const marks of this.#marks.values()) count += marks.size;
-    return count;
-  }
-
   mark(marks: readonly Mark[]): void {
     for (const mark of marks) {
       const key = `${mark.kind} ${mark.name}`;

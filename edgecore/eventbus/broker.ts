@@ -109,7 +109,7 @@ async function createAedes({ filters, receive, refused, log }: BrokerComponents)
       const reason = topicRefusal(packet.topic);
       if (reason !== undefined) {
         refused('publish');
-        log.info({ client: client?.id, topic: packet.topic.slice(0, 200), reason }, 'MQTT publish refused');
+        log.debug({ client: client?.id, topic: packet.topic.slice(0, 200), reason }, 'MQTT publish refused');
         answer(new Error(reason));
         return;
       }

@@ -180,7 +180,8 @@ class Work {
     const reason = topicRefusal(topic) ?? payloadRefusal(payload);
     if (reason !== undefined) {
       this.#count('in', 'refused');
-      this.#components.log.warn({ topic: topic.slice(0, 200), reason }, 'an MQTT message was dropped');
+      // Counted, and not worth a line each: a client may send any number of them.
+      this.#components.log.debug({ topic: topic.slice(0, 200), reason }, 'an MQTT message was dropped');
       return;
     }
     const text = Buffer.from(payload).toString('utf8');
