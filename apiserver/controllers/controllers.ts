@@ -7,10 +7,13 @@ import type { Registry } from '../registry.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { Controller } from './controller.ts';
 import { createCustomResourceCleanup } from './custom-resource-cleanup.ts';
+import { createDaemonSetController } from './daemonset.ts';
+import { createDeploymentController } from './deployment.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { createNamespaceController } from './namespace-controller.ts';
 import { createNodeLifecycle } from './node-lifecycle.ts';
+import { createReplicaSetController } from './replicaset.ts';
 import { createScheduler } from './scheduler.ts';
 import { createServiceAccountController } from './service-account-controller.ts';
 
@@ -32,6 +35,9 @@ export function createControllers(components: ControllersComponents): readonly C
     createServiceAccountController(caCertificate, of('service-account-controller')),
     createGarbageCollector({ ...of('garbage-collector'), store, registry }),
     createCustomResourceCleanup(of('custom-resource-cleanup')),
+    createDeploymentController(of('deployment-controller')),
+    createReplicaSetController(of('replicaset-controller')),
+    createDaemonSetController(of('daemonset-controller')),
     createScheduler(of('scheduler')),
     createNodeLifecycle(of('node-controller')),
     createHousekeeping(store, of('housekeeping')),
