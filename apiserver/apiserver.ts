@@ -1,5 +1,6 @@
 /** Composition root of the API server: files, store, API, controllers, listener; closed in reverse. */
 
+import { setMaxListeners } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
@@ -70,6 +71,8 @@ export async function startApiServer(
   await seed(api);
 
   const stop = new AbortController();
+  // Every watch and every controller listens for the end.
+  setMaxListeners(0, stop.signal);
   const tokens = new ServiceAccountTokens(pki.tokenKey, { api, clock });
   const authorizer = new Authorizer(api);
   const watches = new WatchStreams({ reader, clock, random }, stop.signal);

@@ -41,14 +41,13 @@ export interface SubresourcesComponents {
 
 const streams = new Set(['log', 'exec', 'attach', 'portforward', 'proxy', 'ephemeralcontainers', 'resize']);
 
-const tokenRequestSchema = z.looseObject({
-  spec: z.looseObject({
-    audiences: z.array(z.string()).nullish(),
-    expirationSeconds: z.int().nullish(),
-    boundObjectRef: z
-      .looseObject({ kind: z.enum(['Pod', 'Secret', 'Node']), name: z.string(), uid: z.string().nullish() })
-      .nullish(),
-  }),
+/** Go clients leave out what is empty. */
+const tokenSpecSchema = z.looseObject({
+  audiences: z.array(z.string()).nullish(),
+  expirationSeconds: z.int().nullish(),
+  boundObjectRef: z
+    .looseObject({ kind: z.enum(['Pod', 'Secret', 'Node']), name: z.string(), uid: z.string().nullish() })
+    .nullish(),
 });
 
 export class Subresources {
@@ -138,9 +137,9 @@ export class Subresources {
     await this.#reader.settled();
     const namespace = exchange.info.namespace ?? '';
     const account = this.#reader.get(definition, namespace, name);
-    const parsed = tokenRequestSchema.safeParse(body);
+    const parsed = tokenSpecSchema.safeParse(valueAt(body, 'spec') ?? {});
     if (!parsed.success) throw badRequest(`not a TokenRequest: ${z.prettifyError(parsed.error)}`);
-    const { spec } = parsed.data;
+    const spec = parsed.data;
     const seconds = spec.expirationSeconds ?? limits.tokenSeconds.standard;
     if (seconds < limits.tokenSeconds.shortest) {
       const cause = wrong(
