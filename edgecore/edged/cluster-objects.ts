@@ -45,76 +45,71 @@ const tokenSchema = z.looseObject({
 const answerTimeoutMs = 65_000;
 
 export function createClusterObjects(components: { bus: Bus; clock: Clock }): ClusterObjects {
-  const { bus, clock } = components;
-
-  async function query(
-    resource: string,
-    content: unknown,
-  ): Promise<{ content: unknown } | { error: string }> {
-    const envelope = newEnvelope(
-      { source: source.edged, group: group.meta, operation: operation.query, resource },
-      content,
-      { timestampMs: clock.now() },
-    );
-    try {
-      const answer = await bus.request('metamanager', envelope, { timeoutMs: answerTimeoutMs });
-      if (answer.route.operation === operation.error) return { error: String(answer.content).slice(0, 500) };
-      return { content: answer.content };
-    } catch (error) {
-      if (error instanceof BusError)
-        throw new ObjectUnavailableError(
-          `cannot read ${resource}`,
-          { code: 'object-unavailable', resource },
-          { cause: error },
-        );
-      throw error;
-    }
-  }
-
+  const query = (resource: string, content: unknown) => ask(components, resource, content);
   return {
     async data(kind, namespace, name) {
       const resource = `${namespace}/${kind}/${name}`;
       const answer = await query(resource, null);
-      if ('error' in answer) {
-        if (/not ?found/i.test(answer.error)) return undefined;
-        throw new ObjectUnavailableError(`cannot read ${resource}: ${answer.error}`, {
-          code: 'object-unavailable',
-          resource,
-        });
-      }
-      const parsed = dataSchema.safeParse(answer.content);
-      if (!parsed.success) return undefined;
-      const entries = new Map<string, Buffer>();
-      const encoding = kind === 'secret' ? 'base64' : 'utf8';
-      for (const [key, value] of Object.entries(parsed.data.data ?? {}))
-        entries.set(key, Buffer.from(value, encoding));
-      for (const [key, value] of Object.entries(parsed.data.binaryData ?? {}))
-        entries.set(key, Buffer.from(value, 'base64'));
-      return entries;
+      if ('content' in answer) return readEntries(kind, answer.content);
+      if (/not ?found/i.test(answer.error)) return undefined;
+      throw unavailable(resource, `cannot read ${resource}: ${answer.error}`);
     },
 
     async token(namespace, serviceAccount, request) {
       const resource = `${namespace}/serviceaccounttoken/${serviceAccount}`;
-      const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: request.pod.name, uid: request.pod.uid };
-      const answer = await query(resource, {
-        metadata: { creationTimestamp: null },
-        spec: {
-          audiences: request.audience === undefined ? null : [request.audience],
-          expirationSeconds: request.expirationSeconds,
-          boundObjectRef,
-        },
-        status: { token: '', expirationTimestamp: null },
-      });
-      const unavailable = (why: string) =>
-        new ObjectUnavailableError(`no token for service account ${namespace}/${serviceAccount}: ${why}`, {
-          code: 'object-unavailable',
-          resource,
-        });
-      if ('error' in answer) throw unavailable(answer.error);
+      const answer = await query(resource, tokenRequest(request));
+      const what = `no token for service account ${namespace}/${serviceAccount}`;
+      if ('error' in answer) throw unavailable(resource, `${what}: ${answer.error}`);
       const parsed = tokenSchema.safeParse(answer.content);
-      if (!parsed.success) throw unavailable('the answer holds none');
+      if (!parsed.success) throw unavailable(resource, `${what}: the answer holds none`);
       const { token, expirationTimestamp } = parsed.data.status;
       return { token, expiresAtMs: Date.parse(expirationTimestamp) };
     },
   };
+}
+
+async function ask(
+  { bus, clock }: { bus: Bus; clock: Clock },
+  resource: string,
+  content: unknown,
+): Promise<{ readonly content: unknown } | { readonly error: string }> {
+  const route = { source: source.edged, group: group.meta, operation: operation.query, resource };
+  const question = newEnvelope(route, content, { timestampMs: clock.now() });
+  try {
+    const answer = await bus.request('metamanager', question, { timeoutMs: answerTimeoutMs });
+    if (answer.route.operation === operation.error) return { error: String(answer.content).slice(0, 500) };
+    return { content: answer.content };
+  } catch (error) {
+    if (error instanceof BusError) throw unavailable(resource, `cannot read ${resource}`, error);
+    throw error;
+  }
+}
+
+/** Undefined for what is no such object: a KubeEdge cloud answers a failed query with something else. */
+function readEntries(kind: 'configmap' | 'secret', content: unknown): ObjectData | undefined {
+  const parsed = dataSchema.safeParse(content);
+  if (!parsed.success) return undefined;
+  const entries = new Map<string, Buffer>();
+  const encoding = kind === 'secret' ? 'base64' : 'utf8';
+  for (const [key, value] of Object.entries(parsed.data.data ?? {}))
+    entries.set(key, Buffer.from(value, encoding));
+  for (const [key, value] of Object.entries(parsed.data.binaryData ?? {}))
+    entries.set(key, Buffer.from(value, 'base64'));
+  return entries;
+}
+
+function tokenRequest({ audience, expirationSeconds, pod }: TokenRequest): unknown {
+  return {
+    metadata: { creationTimestamp: null },
+    spec: {
+      audiences: audience === undefined ? null : [audience],
+      expirationSeconds,
+      boundObjectRef: { kind: 'Pod', apiVersion: 'v1', name: pod.name, uid: pod.uid },
+    },
+    status: { token: '', expirationTimestamp: null },
+  };
+}
+
+function unavailable(resource: string, message: string, cause?: unknown): ObjectUnavailableError {
+  return new ObjectUnavailableError(message, { code: 'object-unavailable', resource }, { cause });
 }

@@ -9,14 +9,20 @@ import { EventFeed } from './event-feed.ts';
 import {
   type ContainerConfig,
   type ContainerState,
+  type ContainerStats,
   type ContainerStatus,
+  type ExecRequest,
+  type ExecResult,
   type Filter,
   label,
   RuntimeError,
   type RuntimeEvent,
   type RuntimeService,
+  type RuntimeStatus,
+  type Sandbox,
   type SandboxConfig,
   type SandboxStatus,
+  type StreamSession,
 } from './runtime-service.ts';
 
 interface MemorySandbox {
@@ -56,221 +62,258 @@ export interface MemoryRuntimeHandle {
 }
 
 export function createMemoryRuntime(options: { clock: Clock; instance?: string }): MemoryRuntime {
-  const { clock } = options;
-  const instance = options.instance ?? 'memory';
-  const feed = new EventFeed<RuntimeEvent>();
-  const sandboxes = new Map<string, MemorySandbox>();
-  const containers = new Map<string, MemoryContainer>();
-  const calls: string[] = [];
-  const startFailures = new Map<string, RuntimeError>();
-  const deaf = new Set<string>();
-  let nextId = 1;
+  return new InMemory(options.clock, options.instance ?? 'memory');
+}
 
-  const labelsOf = (config: { labels: Readonly<Record<string, string>> }) => ({
-    ...config.labels,
-    [label.instance]: instance,
-  });
-  const sandboxStatus = (it: MemorySandbox): SandboxStatus => ({
-    id: it.id,
-    podUid: it.config.podUid,
-    podName: it.config.podName,
-    podNamespace: it.config.podNamespace,
-    attempt: it.config.attempt,
-    state: it.ready ? 'ready' : 'notready',
-    createdAtMs: it.createdAtMs,
-    labels: labelsOf(it.config),
-    ip: undefined,
-  });
-  const containerStatus = (it: MemoryContainer): ContainerStatus => ({
-    id: it.id,
-    sandboxId: it.sandbox.id,
-    podUid: it.sandbox.config.podUid,
-    name: it.config.name,
-    attempt: it.config.attempt,
-    image: it.config.image,
-    state: it.state,
-    createdAtMs: it.createdAtMs,
-    labels: labelsOf(it.config),
-    annotations: it.config.annotations,
-    startedAtMs: it.startedAtMs,
-    finishedAtMs: it.finishedAtMs,
-    exitCode: it.exitCode,
-    reason: it.exitCode === undefined ? '' : it.exitCode === 0 ? 'Completed' : 'Error',
-    message: '',
-    logPath: `${it.sandbox.config.logDirectory}/${it.config.logPath}`,
-  });
-  const find = (id: string): MemoryContainer => {
-    const it = containers.get(id);
+class InMemory implements MemoryRuntime {
+  readonly handle: MemoryRuntimeHandle;
+  readonly #clock: Clock;
+  readonly #instance: string;
+  readonly #feed = new EventFeed<RuntimeEvent>();
+  readonly #sandboxes = new Map<string, MemorySandbox>();
+  readonly #containers = new Map<string, MemoryContainer>();
+  readonly #calls: string[] = [];
+  readonly #startFailures = new Map<string, RuntimeError>();
+  readonly #deaf = new Set<string>();
+  #nextId = 1;
+
+  constructor(clock: Clock, instance: string) {
+    this.#clock = clock;
+    this.#instance = instance;
+    this.handle = {
+      calls: this.#calls,
+      exit: (name, exitCode) => {
+        const newest = [...this.#containers.values()].filter((it) => it.config.name === name).at(-1);
+        if (newest !== undefined) this.#end(newest, exitCode);
+      },
+      failStart: (name, error) => {
+        if (error === undefined) this.#startFailures.delete(name);
+        else this.#startFailures.set(name, error);
+      },
+      ignoreTerm: (name) => void this.#deaf.add(name),
+      reboot: () => {
+        for (const it of this.#containers.values()) this.#end(it, 255);
+        for (const it of this.#sandboxes.values()) it.ready = false;
+      },
+    };
+  }
+
+  async version() {
+    return { name: 'memory', version: '1' };
+  }
+
+  async status(): Promise<RuntimeStatus> {
+    const ready = { type: 'RuntimeReady', ok: true, reason: '', message: '' } as const;
+    return { conditions: [ready], usesImages: false, mountsRefused: undefined };
+  }
+
+  async runPodSandbox(config: SandboxConfig): Promise<string> {
+    for (const it of this.#sandboxes.values())
+      if (it.config.podUid === config.podUid && it.config.attempt === config.attempt) return it.id;
+    const id = `sandbox-${this.#nextId++}`;
+    this.#sandboxes.set(id, { id, config, createdAtMs: this.#clock.now(), ready: true });
+    this.#calls.push(`sandbox ${config.podName}#${config.attempt}`);
+    return id;
+  }
+
+  async stopPodSandbox(id: string): Promise<void> {
+    const sandbox = this.#sandboxes.get(id);
+    if (sandbox === undefined) return;
+    for (const it of this.#containers.values()) if (it.sandbox === sandbox) this.#end(it, 137);
+    sandbox.ready = false;
+  }
+
+  async removePodSandbox(id: string): Promise<void> {
+    await this.stopPodSandbox(id);
+    for (const it of [...this.#containers.values()])
+      if (it.sandbox.id === id) await this.removeContainer(it.id);
+    this.#sandboxes.delete(id);
+  }
+
+  async listPodSandboxes(filter: Filter = {}): Promise<readonly Sandbox[]> {
+    return [...this.#sandboxes.values()]
+      .filter((it) => filter.podUid === undefined || it.config.podUid === filter.podUid)
+      .map((it) => this.#sandboxStatus(it));
+  }
+
+  async podSandboxStatus(id: string): Promise<SandboxStatus> {
+    return this.#sandboxStatus(this.#findSandbox(id));
+  }
+
+  async createContainer(sandboxId: string, config: ContainerConfig): Promise<string> {
+    const sandbox = this.#findSandbox(sandboxId);
+    for (const it of this.#containers.values()) {
+      const same = it.config.name === config.name && it.config.attempt === config.attempt;
+      if (it.sandbox === sandbox && same) return it.id;
+    }
+    const created: MemoryContainer = {
+      id: `container-${this.#nextId++}`,
+      sandbox,
+      config,
+      createdAtMs: this.#clock.now(),
+      state: 'created',
+      startedAtMs: undefined,
+      finishedAtMs: undefined,
+      exitCode: undefined,
+      exited: [],
+    };
+    this.#containers.set(created.id, created);
+    this.#note('create', created);
+    this.#tell('created', created);
+    return created.id;
+  }
+
+  async startContainer(id: string): Promise<void> {
+    const it = this.#find(id);
+    const failure = this.#startFailures.get(it.config.name);
+    if (failure !== undefined) throw failure;
+    if (it.state !== 'created') return;
+    it.state = 'running';
+    it.startedAtMs = this.#clock.now();
+    this.#note('start', it);
+    this.#tell('started', it);
+  }
+
+  async stopContainer(id: string, graceMs: number): Promise<void> {
+    const it = this.#containers.get(id);
+    if (it === undefined || it.state === 'exited') return;
+    this.#note('stop', it);
+    if (!this.#deaf.has(it.config.name)) return this.#end(it, 143);
+    const exited = new Promise<void>((resolve) => it.exited.push(resolve));
+    const done = new AbortController();
+    await Promise.race([exited, this.#clock.sleep(graceMs, done.signal).catch(() => {})]);
+    done.abort();
+    this.#end(it, 137);
+  }
+
+  async removeContainer(id: string): Promise<void> {
+    const it = this.#containers.get(id);
+    if (it === undefined) return;
+    this.#end(it, 137);
+    this.#containers.delete(id);
+    this.#note('remove', it);
+    this.#tell('deleted', it);
+  }
+
+  async listContainers(filter: Filter = {}): Promise<readonly ContainerStatus[]> {
+    return [...this.#containers.values()]
+      .filter((it) => filter.podUid === undefined || it.sandbox.config.podUid === filter.podUid)
+      .map((it) => this.#containerStatus(it));
+  }
+
+  async containerStatus(id: string): Promise<ContainerStatus> {
+    return this.#containerStatus(this.#find(id));
+  }
+
+  async execSync(id: string, command: readonly string[]): Promise<ExecResult> {
+    if (this.#find(id).state !== 'running')
+      throw new RuntimeError(`${id} does not run`, { code: 'not-running', id });
+    return { exitCode: 0, stdout: Buffer.from(`${command.join(' ')}\n`), stderr: Buffer.alloc(0) };
+  }
+
+  async exec(id: string, request: ExecRequest): Promise<StreamSession> {
+    const { exitCode, stdout: said } = await this.execSync(id, request.command);
+    const stdout = new PassThrough().end(said);
+    const stderr = new PassThrough().end();
+    const stdin = request.stdin ? new PassThrough().resume() : undefined;
+    return { stdin, stdout, stderr, ended: Promise.resolve({ exitCode }), resize() {}, close() {} };
+  }
+
+  attach(id: string, request: Omit<ExecRequest, 'command'>): Promise<StreamSession> {
+    return this.exec(id, { ...request, command: [] });
+  }
+
+  async portForward(sandboxId: string) {
+    this.#findSandbox(sandboxId);
+    const echo = new PassThrough();
+    return { readable: echo, writable: echo };
+  }
+
+  async pullImage(reference: string): Promise<string> {
+    return reference;
+  }
+
+  async listImages() {
+    return [];
+  }
+
+  async imageStatus() {
+    return undefined;
+  }
+
+  async removeImage(): Promise<void> {}
+
+  async listContainerStats(filter: Filter = {}): Promise<readonly ContainerStats[]> {
+    const all = await this.listContainers(filter);
+    return all
+      .filter((it) => it.state === 'running')
+      .map(({ id, podUid, name }) => {
+        return { id, podUid, name, atMs: this.#clock.now(), cpuNanoseconds: 0, memoryBytes: 0 };
+      });
+  }
+
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return this.#feed.read(signal);
+  }
+
+  async close(): Promise<void> {}
+
+  #find(id: string): MemoryContainer {
+    const it = this.#containers.get(id);
     if (it === undefined) throw new RuntimeError(`no container ${id}`, { code: 'not-found', id });
     return it;
-  };
-  const findSandbox = (id: string): MemorySandbox => {
-    const it = sandboxes.get(id);
+  }
+
+  #findSandbox(id: string): MemorySandbox {
+    const it = this.#sandboxes.get(id);
     if (it === undefined) throw new RuntimeError(`no sandbox ${id}`, { code: 'not-found', id });
     return it;
-  };
-  const tell = (type: RuntimeEvent['type'], it: MemoryContainer) =>
-    feed.publish({ type, podUid: it.sandbox.config.podUid, containerId: it.id });
-  const end = (it: MemoryContainer, exitCode: number) => {
+  }
+
+  #end(it: MemoryContainer, exitCode: number): void {
     if (it.state !== 'running' && it.state !== 'created') return;
     it.state = 'exited';
     it.exitCode = exitCode;
-    it.finishedAtMs = clock.now();
+    it.finishedAtMs = this.#clock.now();
     for (const exited of it.exited.splice(0)) exited();
-    tell('stopped', it);
-  };
-  const note = (verb: string, it: MemoryContainer) =>
-    calls.push(`${verb} ${it.config.name}#${it.config.attempt}`);
-  const ofPod = <T>(all: Iterable<T>, uidOf: (it: T) => string, filter: Filter = {}) =>
-    [...all].filter((it) => filter.podUid === undefined || uidOf(it) === filter.podUid);
+    this.#tell('stopped', it);
+  }
 
-  const runtime: MemoryRuntime = {
-    version: async () => ({ name: 'memory', version: '1' }),
-    status: async () => ({
-      conditions: [{ type: 'RuntimeReady', ok: true, reason: '', message: '' }],
-      usesImages: false,
-      mountsRefused: undefined,
-    }),
-    async runPodSandbox(config) {
-      for (const it of sandboxes.values()) {
-        if (it.config.podUid === config.podUid && it.config.attempt === config.attempt) return it.id;
-      }
-      const id = `sandbox-${nextId++}`;
-      sandboxes.set(id, { id, config, createdAtMs: clock.now(), ready: true });
-      calls.push(`sandbox ${config.podName}#${config.attempt}`);
-      return id;
-    },
-    async stopPodSandbox(id) {
-      const sandbox = sandboxes.get(id);
-      if (sandbox === undefined) return;
-      for (const it of containers.values()) if (it.sandbox === sandbox) end(it, 137);
-      sandbox.ready = false;
-    },
-    async removePodSandbox(id) {
-      await runtime.stopPodSandbox(id);
-      for (const it of [...containers.values()])
-        if (it.sandbox.id === id) await runtime.removeContainer(it.id);
-      sandboxes.delete(id);
-    },
-    listPodSandboxes: async (filter) =>
-      ofPod(sandboxes.values(), (it) => it.config.podUid, filter).map(sandboxStatus),
-    podSandboxStatus: async (id) => sandboxStatus(findSandbox(id)),
-    async createContainer(sandboxId, config) {
-      const sandbox = findSandbox(sandboxId);
-      for (const it of containers.values()) {
-        if (it.sandbox === sandbox && it.config.name === config.name && it.config.attempt === config.attempt)
-          return it.id;
-      }
-      const id = `container-${nextId++}`;
-      const created: MemoryContainer = {
-        id,
-        sandbox,
-        config,
-        createdAtMs: clock.now(),
-        state: 'created',
-        startedAtMs: undefined,
-        finishedAtMs: undefined,
-        exitCode: undefined,
-        exited: [],
-      };
-      containers.set(id, created);
-      note('create', created);
-      tell('created', created);
-      return id;
-    },
-    async startContainer(id) {
-      const it = find(id);
-      const failure = startFailures.get(it.config.name);
-      if (failure !== undefined) throw failure;
-      if (it.state !== 'created') return;
-      it.state = 'running';
-      it.startedAtMs = clock.now();
-      note('start', it);
-      tell('started', it);
-    },
-    async stopContainer(id, graceMs) {
-      const it = containers.get(id);
-      if (it === undefined || it.state === 'exited') return;
-      note('stop', it);
-      if (!deaf.has(it.config.name)) return end(it, 143);
-      const exited = new Promise<void>((resolve) => it.exited.push(resolve));
-      const done = new AbortController();
-      await Promise.race([exited, clock.sleep(graceMs, done.signal).catch(() => {})]);
-      done.abort();
-      end(it, 137);
-    },
-    async removeContainer(id) {
-      const it = containers.get(id);
-      if (it === undefined) return;
-      end(it, 137);
-      containers.delete(id);
-      note('remove', it);
-      tell('deleted', it);
-    },
-    listContainers: async (filter) =>
-      ofPod(containers.values(), (it) => it.sandbox.config.podUid, filter).map(containerStatus),
-    containerStatus: async (id) => containerStatus(find(id)),
-    async execSync(id, command) {
-      if (find(id).state !== 'running')
-        throw new RuntimeError(`${id} does not run`, { code: 'not-running', id });
-      return { exitCode: 0, stdout: Buffer.from(`${command.join(' ')}\n`), stderr: Buffer.alloc(0) };
-    },
-    async exec(id, request) {
-      const { exitCode, stdout } = await runtime.execSync(id, request.command, 0);
-      const out = new PassThrough();
-      const err = new PassThrough();
-      out.end(stdout);
-      err.end();
-      return {
-        stdin: request.stdin ? new PassThrough().resume() : undefined,
-        stdout: out,
-        stderr: err,
-        ended: Promise.resolve({ exitCode }),
-        resize() {},
-        close() {},
-      };
-    },
-    attach: (id, request) => runtime.exec(id, { ...request, command: [] }),
-    async portForward(sandboxId) {
-      findSandbox(sandboxId);
-      const echo = new PassThrough();
-      return { readable: echo, writable: echo };
-    },
-    async pullImage(reference) {
-      return reference;
-    },
-    listImages: async () => [],
-    imageStatus: async () => undefined,
-    async removeImage() {},
-    listContainerStats: async (filter) =>
-      ofPod(containers.values(), (it) => it.sandbox.config.podUid, filter)
-        .filter((it) => it.state === 'running')
-        .map((it) => ({
-          id: it.id,
-          podUid: it.sandbox.config.podUid,
-          name: it.config.name,
-          atMs: clock.now(),
-          cpuNanoseconds: 0,
-          memoryBytes: 0,
-        })),
-    events: (signal) => feed.read(signal),
-    async close() {},
-    handle: {
-      calls,
-      exit(name, exitCode) {
-        const newest = [...containers.values()].filter((it) => it.config.name === name).at(-1);
-        if (newest !== undefined) end(newest, exitCode);
-      },
-      failStart(name, error) {
-        if (error === undefined) startFailures.delete(name);
-        else startFailures.set(name, error);
-      },
-      ignoreTerm: (name) => void deaf.add(name),
-      reboot() {
-        for (const it of containers.values()) end(it, 255);
-        for (const it of sandboxes.values()) it.ready = false;
-      },
-    },
-  };
-  return runtime;
+  #note(verb: string, it: MemoryContainer): void {
+    this.#calls.push(`${verb} ${it.config.name}#${it.config.attempt}`);
+  }
+
+  #tell(type: RuntimeEvent['type'], it: MemoryContainer): void {
+    this.#feed.publish({ type, podUid: it.sandbox.config.podUid, containerId: it.id });
+  }
+
+  #sandboxStatus({ id, config, ready, createdAtMs }: MemorySandbox): SandboxStatus {
+    const { podUid, podName, podNamespace, attempt } = config;
+    const labels = { ...config.labels, [label.instance]: this.#instance };
+    const state = ready ? 'ready' : 'notready';
+    return { id, podUid, podName, podNamespace, attempt, state, createdAtMs, labels, ip: undefined };
+  }
+
+  #containerStatus(it: MemoryContainer): ContainerStatus {
+    const { id, sandbox, config, state, createdAtMs, startedAtMs, finishedAtMs, exitCode } = it;
+    const { name, attempt, image, annotations } = config;
+    return {
+      id,
+      sandboxId: sandbox.id,
+      podUid: sandbox.config.podUid,
+      name,
+      attempt,
+      image,
+      state,
+      createdAtMs,
+      labels: { ...config.labels, [label.instance]: this.#instance },
+      annotations,
+      startedAtMs,
+      finishedAtMs,
+      exitCode,
+      reason: exitCode === undefined ? '' : exitCode === 0 ? 'Completed' : 'Error',
+      message: '',
+      logPath: `${sandbox.config.logDirectory}/${config.logPath}`,
+    };
+  }
 }

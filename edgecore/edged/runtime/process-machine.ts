@@ -9,6 +9,9 @@ import { identify, type ProcessIdentity, readStat, signal } from './process-iden
 import type { Namespace } from './process-shim.ts';
 import type { RunState } from './process-state.ts';
 
+const clockTicksPerSecond = 100;
+const pageBytes = 4096;
+
 /** In every process of a container, inherited by what it starts. */
 export const markVariable = 'HAWSER_CONTAINER';
 
@@ -100,4 +103,14 @@ export function endAll(containerId: string, run: RunState): void {
 export function endStrays(containerId: string, run: RunState): void {
   for (const stray of findMarked(containerId))
     if (readStat(stray.pid)?.group !== run.shim?.pid) signal(stray, 'SIGKILL', 'process');
+}
+
+/** What the command itself uses, without what it has started. */
+export function usageOf(pid: number): { cpuNanoseconds: number; memoryBytes: number } | undefined {
+  const stat = readStat(pid);
+  if (stat === undefined) return undefined;
+  return {
+    cpuNanoseconds: (stat.cpuTicks * 1e9) / clockTicksPerSecond,
+    memoryBytes: stat.residentPages * pageBytes,
+  };
 }

@@ -18,10 +18,10 @@ import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
 import { EventFeed } from './event-feed.ts';
 import { type ExecTarget, exec, execSync, portForward } from './process-exec.ts';
-import { identify, isAlive, readStat, signal } from './process-identity.ts';
+import { identify, isAlive, signal } from './process-identity.ts';
 import { launch, refuseStart, refuseWhatCannotBe } from './process-launch.ts';
 import { LogWriterKeeper } from './process-log-keeper.ts';
-import { endAll, endStrays, probeNamespace } from './process-machine.ts';
+import { endAll, endStrays, probeNamespace, usageOf } from './process-machine.ts';
 import { type Namespace, shimScript } from './process-shim.ts';
 import { type ContainerRecord, ProcessState, type RunState, type SandboxRecord } from './process-state.ts';
 import {
@@ -32,7 +32,6 @@ import {
   type ExecRequest,
   type ExecResult,
   type Filter,
-  type Image,
   label,
   RuntimeError,
   type RuntimeEvent,
@@ -58,8 +57,6 @@ export interface ProcessRuntimeOptions {
 
 const checkMs = 1000;
 const startTimeoutMs = 10_000;
-const clockTicksPerSecond = 100;
-const pageBytes = 4096;
 
 export function createProcessRuntime(
   options: ProcessRuntimeOptions,
@@ -321,11 +318,11 @@ class ProcessRuntime implements RuntimeService {
     });
   }
 
-  async listImages(): Promise<readonly Image[]> {
+  async listImages() {
     return [];
   }
 
-  async imageStatus(): Promise<Image | undefined> {
+  async imageStatus() {
     return undefined;
   }
 
@@ -335,19 +332,8 @@ class ProcessRuntime implements RuntimeService {
     const all = await this.listContainers(filter);
     return all.flatMap(({ id, podUid, name, state }) => {
       const pid = this.#containers.get(id)?.run.process?.pid;
-      const stat = state === 'running' && pid !== undefined ? readStat(pid) : undefined;
-      if (stat === undefined) return [];
-      const cpuNanoseconds = (stat.cpuTicks * 1e9) / clockTicksPerSecond;
-      return [
-        {
-          id,
-          podUid,
-          name,
-          atMs: this.#clock.now(),
-          cpuNanoseconds,
-          memoryBytes: stat.residentPages * pageBytes,
-        },
-      ];
+      const used = state === 'running' && pid !== undefined ? usageOf(pid) : undefined;
+      return used === undefined ? [] : [{ id, podUid, name, atMs: this.#clock.now(), ...used }];
     });
   }
 
@@ -376,9 +362,11 @@ class ProcessRuntime implements RuntimeService {
       const run = this.#observe(it);
       return run.process !== undefined || run.state === 'exited';
     };
-    const up = this.#until(it, isUp, done.signal);
     child.once('exit', () => this.#changed(it));
-    await Promise.race([up, this.#clock.sleep(startTimeoutMs, done.signal).catch(() => {})]);
+    await Promise.race([
+      this.#until(it, isUp, done.signal),
+      this.#clock.sleep(startTimeoutMs, done.signal).catch(() => {}),
+    ]);
     done.abort();
   }
 
