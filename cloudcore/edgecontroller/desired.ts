@@ -9,7 +9,7 @@ import { edgeRoleLabel } from '#protocol/names.ts';
 import { formatObjectPath, type ObjectPath, parseObjectPath } from '#protocol/resource-path.ts';
 
 /** The types that this controller sends; devices are another's. */
-const ownTypes = ['node', 'configmap', 'secret', 'pod'] as const;
+export const ownTypes = ['node', 'configmap', 'secret', 'pod'] as const;
 type OwnType = (typeof ownTypes)[number];
 
 export function isOwnType(type: string): type is OwnType {

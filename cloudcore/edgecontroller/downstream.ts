@@ -13,7 +13,7 @@ import type { WorkQueue } from '#cloudcore/kube/work-queue.ts';
 import { source } from '#protocol/names.ts';
 import { formatObjectPath, parseObjectPath } from '#protocol/resource-path.ts';
 import type { Held } from '#protocol/session.ts';
-import { desiredOf, isOwnType, mayRemove, nodePath } from './desired.ts';
+import { desiredOf, isOwnType, mayRemove, nodePath, ownTypes } from './desired.ts';
 
 export interface DownstreamComponents {
   readonly cache: ObjectCache;
@@ -38,7 +38,7 @@ export class Downstream {
 
   /** Works until the signal is aborted; sends nothing before the cache has been filled. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#cache.whenSynced(signal);
+    await this.#cache.whenSynced(signal, ownTypes);
     await this.#queue.run((node) => this.#syncNode(node), signal);
   }
 

@@ -19,6 +19,7 @@ import { type Envelope, reply, replyError } from '#protocol/message.ts';
 import { group, source } from '#protocol/names.ts';
 import { splitNode } from '#protocol/resource-path.ts';
 import { heldSchema } from '#protocol/session.ts';
+import { ownTypes } from './desired.ts';
 import { Downstream } from './downstream.ts';
 import { Upstream } from './upstream.ts';
 
@@ -100,7 +101,7 @@ export function createEdgeController(
       const working = downstream.run(signal);
       ready();
       // Edges that connect meanwhile wait in the inbox: answering from an empty cache would refuse them all.
-      await cache.whenSynced(signal);
+      await cache.whenSynced(signal, ownTypes);
       const serving = bus.serve(name, handle, signal);
       await Promise.all([working, serving]);
     },

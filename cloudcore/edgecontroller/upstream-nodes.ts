@@ -27,6 +27,10 @@ export const nodeRows: Readonly<Record<string, Row>> = {
       if (failure?.reason === 'AlreadyExists') downstream.pushNode(node);
     },
   },
+  'node/query': {
+    form: 'bare',
+    run: async ({ path }, { api }) => await api.get({ ...nodes, name: path.name }),
+  },
   'node/update': {
     form: 'ok',
     async run({ path, content }, { api }) {

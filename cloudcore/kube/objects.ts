@@ -106,18 +106,14 @@ export class ObjectCache implements ObjectReader {
     await Promise.all(Object.values(this.#informers).map((informer) => informer.run(signal)));
   }
 
-  /** Resolves once everything has been listed, or when the signal is aborted. */
-  async whenSynced(signal: AbortSignal): Promise<void> {
-    const all = Promise.all(Object.values(this.#informers).map((informer) => informer.whenSynced()));
+  /** Resolves once all of these types have been listed, or when the signal is aborted. */
+  async whenSynced(signal: AbortSignal, types: readonly CachedType[] = cachedTypes): Promise<void> {
+    const all = Promise.all(types.map((type) => this.#informers[type].whenSynced()));
     const stopped = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
     });
     await Promise.race([all, stopped]);
-  }
-
-  get synced(): boolean {
-    return Object.values(this.#informers).every(({ synced }) => synced);
   }
 
   isSynced(type: CachedType): boolean {
