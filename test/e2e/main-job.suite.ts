@@ -265,10 +265,12 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       return (await Promise.all(files.map((file) => readFile(join(root, file), 'utf8')))).join('');
     }
 
-    /** The process that the pod's log says it is: the pods of this suite print their own pid first. */
+    /** The process that the pod's log says it is: the pods of this suite print their own pid first (`$$$$` is `$$` to the shell). */
     async function containerPid(name: string): Promise<number> {
       const pids = [...(await podLog(name)).matchAll(/stdout F pid (\d+)/g)];
-      return Number(pids.at(-1)?.[1]);
+      const pid = pids.at(-1)?.[1];
+      if (pid === undefined) throw new Error(`the log of ${name} names no process`);
+      return Number(pid);
     }
 
     async function leaseRenewed(): Promise<void> {
@@ -295,7 +297,7 @@ function configMap(name: string, text: string) {
 
 function greeterPod(name: string, map: string, node: string) {
   const script =
-    'echo "pid $$"; while true; do now="$TEXT from env, $(cat /etc/greeting/text) from volume on $NODE"; [ "$now" = "$last" ] || echo "$now"; last=$now; sleep 0.2; done';
+    'echo "pid $$$$"; while true; do now="$TEXT from env, $(cat /etc/greeting/text) from volume on $NODE"; [ "$now" = "$last" ] || echo "$now"; last=$now; sleep 0.2; done';
   return pod(name, { 'kubernetes.io/hostname': node }, script, {
     env: [
       { name: 'TEXT', valueFrom: { configMapKeyRef: { name: map, key: 'text' } } },

@@ -46,7 +46,7 @@ describe('an edge without its cloud', () => {
 
   it('has its pods running at a later boot before the cloud is there', async () => {
     const api = await space.api();
-    const script = 'echo started $$; while true; do sleep 1; done';
+    const script = 'echo started $$$$; while true; do sleep 1; done';
     await api.create(
       { apiVersion: 'v1', plural: 'pods', namespace: 'default' },
       {

@@ -71,12 +71,17 @@ export class ProcessState {
 
   constructor(root: string) {
     this.root = root;
+    rmSync(this.#makingDirectory, { recursive: true, force: true });
     mkdirSync(this.containersDirectory, { recursive: true, mode: 0o700 });
     mkdirSync(join(root, 'sandboxes'), { recursive: true, mode: 0o700 });
   }
 
   get containersDirectory(): string {
     return join(this.root, 'containers');
+  }
+
+  get #makingDirectory(): string {
+    return join(this.root, 'making');
   }
 
   directory(id: string): string {
@@ -111,7 +116,8 @@ export class ProcessState {
   }
 
   createContainer(record: ContainerRecord, log: LogSettings): void {
-    const directory = this.directory(record.id);
+    // Made whole apart: the log writer looks into a directory once, when it appears.
+    const directory = join(this.#makingDirectory, record.id);
     mkdirSync(join(directory, 'root'), { recursive: true, mode: 0o700 });
     const made = spawnSync('mkfifo', [
       '-m',
@@ -130,6 +136,7 @@ export class ProcessState {
     }
     writeWhole(join(directory, 'record.json'), JSON.stringify(record));
     writeWhole(join(directory, 'log.json'), JSON.stringify(log));
+    renameSync(directory, this.directory(record.id));
   }
 
   removeContainer(id: string): void {
