@@ -135,7 +135,12 @@ export class RunningServer {
     const request = httpsRequest(`${this.server.url}${path}`, {
       method,
       agent: this.#agents[as],
-      headers: { ...(raw === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        ...(raw === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(raw)) }),
+        ...headers,
+      },
     });
     request.end(raw);
     const [response] = (await once(request, 'response')) as [IncomingMessage];

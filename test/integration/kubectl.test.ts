@@ -100,7 +100,7 @@ describe.skipIf(kubectlFile === undefined)(
 
     async function succeed(args: string, input?: string): Promise<string> {
       const { code, out, err } = await kubectl(args, input);
-      expect(`${code} ${err.replace(/^Warning:.*\n/gm, '')}`, `kubectl ${args}`).toBe('0 ');
+      expect(`${code} ${err.replace(/^Warning:.*\n/gim, '')}`, `kubectl ${args}`).toBe('0 ');
       return out;
     }
 
