@@ -51,7 +51,7 @@ export function createClusterObjects(components: { bus: Bus; clock: Clock }): Cl
       const resource = `${namespace}/${kind}/${name}`;
       const answer = await query(resource, null);
       if ('content' in answer) return readEntries(kind, answer.content);
-      if (/not ?found/i.test(answer.error)) return undefined;
+      if (/\bnot found\b/i.test(answer.error)) return undefined;
       throw unavailable(resource, `cannot read ${resource}: ${answer.error}`);
     },
 

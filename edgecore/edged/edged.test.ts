@@ -350,7 +350,7 @@ describe('edged', () => {
     });
     const patchAt = cloud.asked.findLastIndex((it) => it.resource === 'default/podpatch/hello');
     expect(patchAt).toBeLessThan(cloud.asked.findIndex((it) => it.operation === 'delete'));
-    expect(await runtime.listPodSandboxes()).toHaveLength(1);
+    send('update', 'default/pod/hello', deleted);
     send('delete', 'default/pod/hello', deleted);
     await expect
       .poll(async () => {
@@ -359,6 +359,19 @@ describe('edged', () => {
       })
       .toBe(0);
     await expect.poll(() => existsSync(join(directory, 'pods/uid-1'))).toBe(false);
+    send('update', 'default/pod/hello', deleted);
+    const asked = cloud.asks('delete', 'default/pod/hello').length;
+    await clock.advance(30_000);
+    expect(cloud.asks('delete', 'default/pod/hello')).toHaveLength(asked);
+  });
+
+  it('ends and forgets a pod that the API has lost, without asking', async () => {
+    start();
+    send('insert', 'default/pod/hello', pod());
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+    send('delete', 'default/pod/hello', { metadata: { name: 'hello', namespace: 'default', uid: 'uid-1' } });
+    await cloud.until(() => runtime.handle.calls.includes('remove main#0'), clock, 'the removal');
+    expect(cloud.asks('delete', 'default/pod/hello')).toEqual([]);
   });
 
   it('delays no other pod while one ignores TERM, and obeys a shorter grace', async () => {

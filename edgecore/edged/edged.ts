@@ -50,6 +50,7 @@ const storedTimeoutMs = 10_000;
 const orphansEveryMs = 60_000;
 const podDrainMs = 5000;
 const refillMs = 60_000;
+const endedMax = 1024;
 
 /** MetaManager did not tell what is stored; the module is started again. */
 class StoredListError extends HawserError<{ code: 'no-stored-list' }> {}
@@ -77,6 +78,7 @@ class Edged {
   readonly #with: EdgedComponents;
   readonly #log: Log;
   readonly #workers = new Map<string, Running>();
+  readonly #ended = new Set<string>();
   #workerComponents: PodWorkerComponents | undefined;
   #sender: StatusSender | undefined;
   #node: NodeStatus | undefined;
@@ -260,6 +262,7 @@ class Edged {
     const pod = parsed.data;
     if (pod.spec.nodeName && pod.spec.nodeName !== this.#options.hostnameOverride) return;
     const { uid } = pod.metadata;
+    if (this.#ended.has(uid)) return;
     const known = this.#workers.get(uid);
     if (known !== undefined) {
       known.worker.update(pod);
@@ -277,10 +280,20 @@ class Edged {
     const done = worker.run(this.#signal).finally(() => {
       if (this.#signal.aborted) return;
       this.#workers.delete(uid);
+      this.#noteEnded(uid);
       this.#countPods();
     });
     this.#workers.set(uid, { worker, done });
     this.#countPods();
+  }
+
+  /** A late update of a pod that has ended must not bring it back. */
+  #noteEnded(uid: string): void {
+    this.#ended.add(uid);
+    for (const oldest of this.#ended) {
+      if (this.#ended.size <= endedMax) break;
+      this.#ended.delete(oldest);
+    }
   }
 
   #removePod(content: unknown): void {

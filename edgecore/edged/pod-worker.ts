@@ -288,7 +288,8 @@ export class PodWorker {
   }
 
   #report(observed: Observed, planned: Plan): void {
-    if (this.#removed) return;
+    const nothingToSay = this.#ending.signal.aborted && observed.containers.length === 0;
+    if (this.#removed || (nothingToSay && this.#pod.status?.phase)) return;
     const { clock, runtimeName, sender, around } = this.#with;
     const { hostIp, podIp } = around();
     const waiting = new Map<string, Waiting>(planned.waiting);
@@ -328,7 +329,8 @@ export class PodWorker {
         const options = { gracePeriodSeconds: 0, preconditions: { uid } };
         const resource = `${podNamespace(this.#pod)}/pod/${name}`;
         const answer = await cloud.ask(operation.delete, resource, options, signal);
-        if (answer.kind === 'object') return;
+        // Gone, or another pod by now: either way nobody asks for this one any more.
+        if (answer.kind === 'object') return this.remove();
         this.#log.debug({ answer }, 'the deletion is not confirmed yet');
         this.#deleteAsked = false;
       })
