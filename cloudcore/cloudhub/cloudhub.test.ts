@@ -18,6 +18,8 @@ import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
 import { openCertificateAuthority } from './certificate-authority.ts';
 import { type CloudHubOptions, cloudHubInbox, createCloudHub } from './cloudhub.ts';
 import { certificatePem, createCa, issueNode } from './pki.ts';
+import { SystemSecrets } from './system-secrets.ts';
+import { openTokenIssuer } from './token.ts';
 
 class Hub {
   readonly clock: ManualClock;
@@ -355,6 +357,21 @@ describe('session', () => {
     await until(() => news('disconnected', hub.heard.edgecontroller).length === 1);
   });
 
+  it('ends for an edge that does not take what it is sent', async () => {
+    await hub.start({ writeTimeoutMs: 6_000 });
+    hub.bodies.set('default/a', pod('a', '7'));
+    await hub.dial('edge-1');
+    await until(() => news('connected', hub.heard.edgecontroller).length === 1);
+    hub.network.silence();
+    hub.offer('node/edge-1/default/pod/a');
+    await hub.clock.advance(5_000);
+    expect(news('disconnected', hub.heard.edgecontroller)).toEqual([]);
+    // The end itself, and the time that an orderly close may take.
+    await hub.clock.advance(2_000);
+    await hub.clock.advance(2_000);
+    await until(() => news('disconnected', hub.heard.edgecontroller).length === 1);
+  });
+
   it('ends when the Node is deleted', async () => {
     await hub.start();
     const edge = await hub.dial('edge-1');
@@ -409,6 +426,21 @@ describe('session', () => {
     await until(() => news('connected', hub.heard.edgecontroller).length === 1);
     hub.offer('node/edge-1/default/pod/a');
     expect((await frames(edge)())?.route.resource).toBe('default/pod/a');
+  });
+});
+
+describe('join token', () => {
+  it('is renewed in the secret as long as cloudcore runs', async () => {
+    await hub.start();
+    const secrets = new SystemSecrets(hub.api);
+    const published = async () =>
+      Buffer.from((await secrets.read('tokensecret'))?.tokendata ?? '').toString();
+    const first = await published();
+    await hub.clock.advance(12 * 3_600_000 + 1_000);
+    await expect.poll(published).not.toBe(first);
+    const second = await published();
+    const issuer = await openTokenIssuer(hub);
+    await issuer.verify(second.slice(65));
   });
 });
 

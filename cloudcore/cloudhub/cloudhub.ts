@@ -65,7 +65,7 @@ export const cloudHubInbox: InboxOptions = { capacity: inboxLimits.cloudHub, lan
 
 const name = 'cloudhub';
 const tokenRetry = { firstMs: 5_000, maxMs: 300_000, jitter: 0.2 };
-const annotationRetry = { firstMs: 1_000, maxMs: 15_000, jitter: 0.2 };
+const annotationRetry = { firstMs: 250, maxMs: 15_000, jitter: 0.2 };
 
 export function createCloudHub(options: CloudHubOptions, components: CloudHubComponents): Module {
   const log = components.log.child({ module: name });

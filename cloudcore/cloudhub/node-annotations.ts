@@ -9,7 +9,7 @@ export const cloudcoreAnnotation = 'cloudcore';
 /** Hash of machine id and data directory: by it the same machine may join again under its name. */
 export const machineAnnotation = 'hawser.dev/machine';
 
-const triesMax = 6;
+const triesMax = 9;
 
 export function nodeRef(name: string): ObjectRef {
   return { apiVersion: 'v1', plural: 'nodes', name };
