@@ -300,6 +300,13 @@ describe('DeviceController, up', () => {
     await fixture.clock.advance(1_000);
     await fixture.answerTo(id);
     expect(await statusOf('thermo-1')).toEqual({ state: 'offline', lastOnlineTime: time });
+    const later = '2026-01-02T00:00:00Z';
+    say({ name: 'thermo-1', state: 'online', lastOnlineTime: later });
+    const last = say({ name: 'thermo-1', state: 'offline', lastOnlineTime: '' });
+    await fixture.settle();
+    await fixture.clock.advance(1_000);
+    await fixture.answerTo(last);
+    expect(await statusOf('thermo-1')).toEqual({ state: 'offline', lastOnlineTime: later });
   });
 
   it('makes a DeviceStatus again that somebody removed', async () => {
