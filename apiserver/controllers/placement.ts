@@ -4,12 +4,11 @@ import {
   isJsonObject,
   type JsonObject,
   type KubeObject,
-  listAt,
   objectsAt,
   textAt,
   valueAt,
 } from '../kube-object.ts';
-import { fromSelectorObject } from '../selectors/label-selector.ts';
+import { selectsNode } from './node-fit.ts';
 import { parseQuantity } from './quantity.ts';
 import { tolerates, unschedulableTaint, untoleratedTaint } from './tolerations.ts';
 
@@ -49,7 +48,7 @@ function obstacleFor(pod: KubeObject, load: NodeLoad): string | undefined {
   const { node } = load;
   if (node.metadata.deletionTimestamp !== undefined) return 'node(s) were being deleted';
   if (isCordoned(pod, node)) return 'node(s) were unschedulable';
-  if (!matchesSelector(pod, node) || !matchesAffinity(pod, node)) {
+  if (!selectsNode(pod.spec, node)) {
     return "node(s) didn't match Pod's node affinity/selector";
   }
   const taint = untoleratedTaint(pod, node);
@@ -64,33 +63,6 @@ function isCordoned(pod: KubeObject, node: KubeObject): boolean {
   if (valueAt(node, 'spec', 'unschedulable') !== true) return false;
   const taint = { key: unschedulableTaint, effect: 'NoSchedule' };
   return !objectsAt(pod, 'spec', 'tolerations').some((toleration) => tolerates(toleration, taint));
-}
-
-function matchesSelector(pod: KubeObject, node: KubeObject): boolean {
-  const matchLabels = valueAt(pod, 'spec', 'nodeSelector');
-  return !isJsonObject(matchLabels) || fromSelectorObject({ matchLabels })(node.metadata.labels);
-}
-
-/** Terms are alternatives; the expressions within one hold together. */
-function matchesAffinity(pod: KubeObject, node: KubeObject): boolean {
-  const required = valueAt(
-    pod,
-    'spec',
-    'affinity',
-    'nodeAffinity',
-    'requiredDuringSchedulingIgnoredDuringExecution',
-  );
-  if (!isJsonObject(required)) return true;
-  return objectsAt(required, 'nodeSelectorTerms').some((term) => {
-    const expressions = listAt(term, 'matchExpressions');
-    const fields = listAt(term, 'matchFields');
-    if (expressions.length === 0 && fields.length === 0) return false;
-    const byLabel = fromSelectorObject({ matchExpressions: [...expressions] })(node.metadata.labels);
-    const byField = fromSelectorObject({ matchExpressions: [...fields] })({
-      'metadata.name': node.metadata.name,
-    });
-    return byLabel && byField;
-  });
 }
 
 function hostPorts(pod: KubeObject): readonly string[] {
