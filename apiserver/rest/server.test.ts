@@ -1,5 +1,6 @@
 /** The REST API over real HTTPS. */
 
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { valueAt } from '../kube-object.ts';
 import { RunningServer } from '../testing/running-server.ts';
@@ -415,6 +416,53 @@ describe('hostile input', () => {
     const answer = await api.call('POST', configMaps, { body });
     expect(answer.status).toBe(status);
     expect(answer.body.kind).toBe('Status');
+  });
+
+  test.each([
+    ['/api/v1/namespaces/default/pods', 'Pod'],
+    ['/api/v1/nodes', 'Node'],
+    ['/api/v1/namespaces/default/secrets', 'Secret'],
+    ['/api/v1/namespaces/default/services', 'Service'],
+    ['/apis/apps/v1/namespaces/default/deployments', 'Deployment'],
+    ['/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', 'ClusterRoleBinding'],
+    ['/apis/apiextensions.k8s.io/v1/customresourcedefinitions', 'CustomResourceDefinition'],
+  ])('no object of any shape makes %s fail inside', async (path, kind) => {
+    const known = [
+      'containers',
+      'name',
+      'image',
+      'env',
+      'template',
+      'selector',
+      'names',
+      'versions',
+      'schema',
+      'ports',
+      'group',
+      'tolerations',
+      '__proto__',
+      'constructor',
+    ];
+    const value = fc.letrec((tie) => ({
+      any: fc.oneof(
+        { depthSize: 'small' },
+        fc.constantFrom(null, true, 1, -1.5, '', 'x', 'a.b'),
+        fc.array(tie('any'), { maxLength: 3 }),
+        fc.dictionary(fc.constantFrom(...known), tie('any'), { maxKeys: 4 }),
+      ),
+    })).any;
+    const metadata = fc.oneof(fc.constant({ generateName: 'fuzz-' }), value);
+    const body = fc.record(
+      { metadata, spec: value, data: value, status: value, roleRef: value, subjects: value },
+      { requiredKeys: [] },
+    );
+    await fc.assert(
+      fc.asyncProperty(body, async (fields) => {
+        const { status } = await api.post(`${path}?dryRun=All`, { kind, ...fields });
+        expect([201, 400, 422]).toContain(status);
+      }),
+      { numRuns: 150 },
+    );
   });
 
   test('odd paths and methods', async () => {

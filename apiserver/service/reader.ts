@@ -54,10 +54,16 @@ export class Reader {
     return this.#store.settled();
   }
 
+  /** @throws StatusError 404 */
   get(definition: ResourceDefinition, namespace: string, name: string): KubeObject {
+    const found = this.find(definition, namespace, name);
+    if (found === undefined) throw notFound(definition, name);
+    return found;
+  }
+
+  find(definition: ResourceDefinition, namespace: string, name: string): KubeObject | undefined {
     const entry = this.#store.get(definition.storage, namespace, name);
-    if (entry === undefined) throw notFound(definition, name);
-    return toVersion(definition, entry.object);
+    return entry === undefined ? undefined : toVersion(definition, entry.object);
   }
 
   /** All present objects that match, in no particular order: for those inside the process. */
@@ -97,6 +103,7 @@ export class Reader {
   ): AsyncGenerator<{ readonly events: readonly WatchEvent[]; readonly revision: number }> {
     const matches = matcherOf(definition, selection);
     let cursor = fromRevision;
+    let idle = false;
     let wake = () => {};
     const stop = this.#store.onChange(definition.storage, () => wake());
     const abort = () => wake();
@@ -110,9 +117,9 @@ export class Reader {
         const changes = this.#changes(definition, cursor);
         cursor = changes.length > 0 ? (changes.at(-1)?.revision ?? cursor) : Math.max(cursor, reached);
         const events = changes.flatMap((change) => toEvent(definition, change, matches));
-        if (events.length > 0) yield { events, revision: cursor };
-        if (changes.length > 0) continue;
-        if (await isIdle(changed, options.idle)) yield { events: [], revision: cursor };
+        // After a pause the cursor is first moved on past what other resources did meanwhile.
+        if (events.length > 0 || (idle && changes.length === 0)) yield { events, revision: cursor };
+        idle = changes.length === 0 && (await isIdle(changed, options.idle));
       }
     } finally {
       stop();

@@ -13,7 +13,7 @@ import { cloneJson, type JsonObject, type KubeObject } from '../kube-object.ts';
 import { mergePatch } from '../patch/merge-patch.ts';
 import type { Registry } from '../registry.ts';
 import type { ResourceDefinition } from '../resource-definition.ts';
-import { badRequest, isNotFound, StatusError } from '../status-error.ts';
+import { badRequest, StatusError } from '../status-error.ts';
 import type { Reader } from './reader.ts';
 import type { WriteContext } from './write-context.ts';
 import type { Writer } from './writer.ts';
@@ -38,12 +38,7 @@ export class Resources implements Api {
   }
 
   get({ namespace, name, ...of }: ObjectRef): KubeObject | undefined {
-    try {
-      return this.#reader.get(this.#definition(of), namespace ?? '', name);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+    return this.#reader.find(this.#definition(of), namespace ?? '', name);
   }
 
   list(of: ResourceRef, options: ListOptions = {}) {
