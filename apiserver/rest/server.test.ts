@@ -379,6 +379,22 @@ describe('who may', () => {
     expect(review.body.status).toEqual({ allowed: true });
   });
 
+  test("acting for another takes the right to, and gives only that one's rights", async () => {
+    const review = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
+    const headers = { 'impersonate-user': 'ann', 'impersonate-group': 'dev' };
+    const { body } = await api.post(review, {}, { headers });
+    expect(valueAt(body, 'status', 'userInfo')).toEqual({
+      username: 'ann',
+      groups: ['dev', 'system:authenticated'],
+    });
+    expect((await api.get('/api/v1/secrets', { headers })).status).toBe(403);
+    const denied = await api.post(review, {}, { headers: { 'impersonate-user': 'root' }, as: 'cloudcore' });
+    expect(denied.body.message).toContain(
+      'users "root" is forbidden: User "system:cloudcore" cannot impersonate',
+    );
+    expect((await api.get('/api/v1/secrets', { headers: { 'impersonate-uid': '1' } })).status).toBe(400);
+  });
+
   test('a token is bound to its pod', async () => {
     const accounts = '/api/v1/namespaces/default/serviceaccounts';
     await api.post(accounts, { metadata: { name: 'bound' } });
