@@ -10,6 +10,7 @@ import type { Log } from '#beehive/log.ts';
 import type { Random } from '#beehive/random.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { Authorizer } from './auth/authorizer.ts';
+import { refuseEscalation } from './auth/escalation.ts';
 import { kubeconfig } from './auth/kubeconfig.ts';
 import { openPki, type Pki, writePrivate } from './auth/pki.ts';
 import { ServiceAccountTokens } from './auth/service-account-tokens.ts';
@@ -75,8 +76,14 @@ export async function startApiServer(
   setMaxListeners(0, stop.signal);
   const tokens = new ServiceAccountTokens(pki.tokenKey, { api, clock });
   const authorizer = new Authorizer(api);
+  const requestWriter = new Writer({
+    store,
+    clock,
+    random,
+    admit: (requester, definition, object) => refuseEscalation(requester, definition, object, authorizer),
+  });
   const watches = new WatchStreams({ reader, clock, random }, stop.signal);
-  const subresources = new Subresources({ api, reader, writer, tokens, clock });
+  const subresources = new Subresources({ api, reader, writer: requestWriter, tokens, clock });
   const server = await listen(
     {
       host: options.bindAddress,
@@ -89,7 +96,7 @@ export async function startApiServer(
       registry,
       authenticator: new Authenticator(tokens),
       authorizer,
-      resources: new ResourceHandler({ reader, writer, watches, subresources, clock }),
+      resources: new ResourceHandler({ reader, writer: requestWriter, watches, subresources, clock }),
       reviews: new Reviews(authorizer, tokens),
       paths: new PathHandler(registry, () => !stop.signal.aborted),
       log,

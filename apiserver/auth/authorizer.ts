@@ -1,8 +1,9 @@
 /** Says yes or no to a request, from the roles and bindings that are stored. */
 
 import { type Api, resource } from '../api.ts';
+import type { KubeObject } from '../kube-object.ts';
 import { StatusError } from '../status-error.ts';
-import { type AccessObjects, type Attributes, allowed, type Rule, rulesOf } from './rbac.ts';
+import { type AccessObjects, type Attributes, allowed, type Rule, rulesOf, rulesOfRole } from './rbac.ts';
 import type { User } from './user.ts';
 
 export class Authorizer {
@@ -22,8 +23,13 @@ export class Authorizer {
     return allowed(user, attributes, this.#objects);
   }
 
-  rules(user: User, namespace: string): readonly Rule[] {
+  rules(user: User, namespace: string | undefined): readonly Rule[] {
     return rulesOf(user, namespace, this.#objects);
+  }
+
+  /** What a binding would give its subjects. */
+  rulesOfBinding(binding: KubeObject): readonly Rule[] {
+    return rulesOfRole(binding, binding.metadata.namespace, this.#objects);
   }
 
   /** @throws StatusError 403 as kubectl shows it. */

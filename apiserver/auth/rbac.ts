@@ -73,7 +73,7 @@ function names(binding: KubeObject, user: User): boolean {
   });
 }
 
-function rulesOfRole(
+export function rulesOfRole(
   binding: KubeObject,
   namespace: string | undefined,
   objects: AccessObjects,
@@ -91,7 +91,7 @@ function rulesOfRole(
     .flatMap(readRules);
 }
 
-function readRules(role: KubeObject | undefined): readonly Rule[] {
+export function readRules(role: KubeObject | undefined): readonly Rule[] {
   return listAt(role, 'rules').map((rule) => ({
     verbs: texts(rule, 'verbs'),
     apiGroups: texts(rule, 'apiGroups'),

@@ -395,6 +395,42 @@ describe('who may', () => {
     expect((await api.get('/api/v1/secrets', { headers: { 'impersonate-uid': '1' } })).status).toBe(400);
   });
 
+  test('nobody gives away rights they do not have', async () => {
+    const rbac = '/apis/rbac.authorization.k8s.io/v1';
+    const rules = [
+      { verbs: ['create', 'patch'], apiGroups: ['rbac.authorization.k8s.io'], resources: ['*'] },
+      { verbs: ['get', 'list'], apiGroups: [''], resources: ['configmaps'] },
+    ];
+    await api.post(`${rbac}/clusterroles`, { metadata: { name: 'granter' }, rules });
+    const subjects = [{ kind: 'User', name: 'granter' }];
+    await api.post(`${rbac}/clusterrolebindings`, {
+      metadata: { name: 'granter' },
+      roleRef: { kind: 'ClusterRole', name: 'granter' },
+      subjects,
+    });
+    const headers = { 'impersonate-user': 'granter' };
+    const grant = (name: string, resources: string[]) =>
+      api.post(
+        `${rbac}/clusterroles`,
+        { metadata: { name }, rules: [{ verbs: ['get'], apiGroups: [''], resources }] },
+        { headers },
+      );
+    expect((await grant('held', ['configmaps'])).status).toBe(201);
+    expect((await grant('more', ['secrets'])).body.message).toContain(
+      'grant RBAC permissions not currently held',
+    );
+    const grown = { rules: [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }] };
+    expect((await api.patch(`${rbac}/clusterroles/held`, 'merge', grown, { headers })).status).toBe(403);
+    const bind = (role: string) =>
+      api.post(
+        `${rbac}/clusterrolebindings`,
+        { metadata: { name: `to-${role}` }, roleRef: { kind: 'ClusterRole', name: role }, subjects },
+        { headers },
+      );
+    expect((await bind('held')).status).toBe(201);
+    expect((await bind('cluster-admin')).status).toBe(403);
+  });
+
   test('a token is bound to its pod', async () => {
     const accounts = '/api/v1/namespaces/default/serviceaccounts';
     await api.post(accounts, { metadata: { name: 'bound' } });

@@ -13,6 +13,7 @@ import { recordUpdate } from '../patch/managed-fields.ts';
 import type { ResourceDefinition } from '../resource-definition.ts';
 import { alreadyExists, badRequest, notFound, StatusError } from '../status-error.ts';
 import { type LogStore, StoreError } from '../store/log-store.ts';
+import type { Requester } from '../strategies/strategy.ts';
 import { type DeleteRequest, planDeletion } from './deletion.ts';
 import { generatePrefix, prepareCreate, prepareUpdate, stampNew } from './draft.ts';
 import { toStored, toVersion } from './versions.ts';
@@ -22,6 +23,8 @@ export interface WriterComponents {
   readonly store: LogStore;
   readonly clock: Clock;
   readonly random: Random;
+  /** Refuses what the requester may not write, by a StatusError; for what depends on the object as it will be. */
+  readonly admit?: (requester: Requester, definition: ResourceDefinition, object: KubeObject) => void;
 }
 
 const suffixLetters = 'bcdfghjklmnpqrstvwxz2456789';
@@ -30,11 +33,13 @@ export class Writer {
   readonly #store: LogStore;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #admit: NonNullable<WriterComponents['admit']>;
 
-  constructor({ store, clock, random }: WriterComponents) {
+  constructor({ store, clock, random, admit = () => {} }: WriterComponents) {
     this.#store = store;
     this.#clock = clock;
     this.#random = random;
+    this.#admit = admit;
   }
 
   /** `draft` becomes the writer's. `applied`: managedFields are already right. */
@@ -56,6 +61,7 @@ export class Writer {
       throw alreadyExists(definition, draft.metadata.name);
     }
     const object = applied ? draft : recordUpdate(undefined, draft, fieldWriter(definition, context, nowMs));
+    this.#admit(context.requester, definition, object);
     if (context.dryRun) return toVersion(definition, object);
     return toVersion(definition, await this.#put(definition, namespace, object));
   }
@@ -80,6 +86,7 @@ export class Writer {
     const object = applied
       ? draft
       : recordUpdate(stored, draft, fieldWriter(definition, context, this.#clock.now()));
+    this.#admit(context.requester, definition, object);
     if (context.dryRun) return toVersion(definition, object);
     if (isFinished(definition, object)) {
       await this.#remove(definition, namespace, name);
