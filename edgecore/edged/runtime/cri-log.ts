@@ -121,10 +121,11 @@ export class LogFile {
       .replace(/[-:]/g, '')
       .replace('T', '-')
       .slice(0, 19);
-    let target = `${path}.${stamp}`;
     const rotated = rotatedFiles(path);
-    for (let n = 1; rotated.includes(target); n += 1)
-      target = `${path}.${stamp}-${String(n).padStart(3, '0')}`;
+    // Numbered on from the newest, so that names sort by age within one instant too.
+    const newest = rotated.at(-1);
+    const same = newest?.startsWith(`${path}.${stamp}-`) ? Number(newest.slice(-6)) + 1 : 0;
+    const target = `${path}.${stamp}-${String(same).padStart(6, '0')}`;
     renameSync(path, target);
     const all = [...rotated, target];
     for (const file of all.slice(0, Math.max(0, all.length - (filesMax - 1)))) unlinkSync(file);

@@ -1,0 +1,154 @@
+import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ManualClock } from '#beehive/clock.ts';
+import { writeVolume } from './atomic-writer.ts';
+import type { ClusterObjects, TokenRequest } from './cluster-objects.ts';
+import { type Pod, podSchema } from './pod.ts';
+import { createVolumes, mountsOf, type Volumes } from './volumes.ts';
+
+const around = { nodeName: 'edge-1', hostIp: '192.0.2.7', podIp: '192.0.2.7', allocatable: {} };
+
+describe('volumes', () => {
+  let root: string;
+  let clock: ManualClock;
+  let volumes: Volumes;
+  const known = new Map<string, Record<string, string>>();
+  const tokens: TokenRequest[] = [];
+  const objects: ClusterObjects = {
+    async data(kind, namespace, name) {
+      const entries = known.get(`${namespace}/${kind}/${name}`);
+      return entries && new Map(Object.entries(entries).map(([key, value]) => [key, Buffer.from(value)]));
+    },
+    async token(_namespace, _account, request) {
+      tokens.push(request);
+      return { token: `token-${tokens.length}`, expiresAtMs: clock.now() + 3_600_000 };
+    },
+  };
+
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'hawser-volumes-'));
+    clock = new ManualClock();
+    volumes = createVolumes(root, { objects, clock });
+    known.clear();
+    tokens.length = 0;
+  });
+  afterEach(() => rm(root, { recursive: true, force: true }));
+
+  const podOf = (...all: object[]): Pod =>
+    podSchema.parse({
+      metadata: { name: 'p', namespace: 'n', uid: 'u', labels: { app: 'web' } },
+      spec: { containers: [], volumes: all },
+    });
+  const at = (...path: string[]) => join(root, 'pods/u/volumes', ...path);
+  const prepare = (...all: object[]) => volumes.prepare(podOf(...all), around);
+
+  it('writes configMaps and secrets with modes, items and links that swap at once', async () => {
+    known.set('n/configmap/m', { 'a.txt': 'one', 'b.txt': 'two' });
+    known.set('n/secret/s', { password: 'hidden' });
+    const map = { name: 'map', configMap: { name: 'm' } };
+    const picked = {
+      name: 'picked',
+      secret: { secretName: 's', defaultMode: 0o400, items: [{ key: 'password', path: 'in/side' }] },
+    };
+    await prepare(map, picked);
+    expect((await readdir(at('map'))).filter((name) => !name.startsWith('..')).sort()).toEqual([
+      'a.txt',
+      'b.txt',
+    ]);
+    expect(await readlink(at('map/a.txt'))).toBe('..data/a.txt');
+    expect(await readFile(at('picked/in/side'), 'utf8')).toBe('hidden');
+    expect((await stat(at('picked/in/side'))).mode & 0o777).toBe(0o400);
+    expect((await stat(at('map/a.txt'))).mode & 0o777).toBe(0o644);
+
+    const before = await readlink(at('map/..data'));
+    await prepare(map, picked);
+    expect(await readlink(at('map/..data'))).toBe(before);
+    known.set('n/configmap/m', { 'a.txt': 'new' });
+    await prepare(map, picked);
+    expect(await readFile(at('map/a.txt'), 'utf8')).toBe('new');
+    await expect(lstat(at('map/b.txt'))).rejects.toThrow();
+    expect((await readdir(at('map'))).filter((name) => name.startsWith('..')).length).toBe(2);
+  });
+
+  it('waits for what is missing, unless it is optional', async () => {
+    await expect(prepare({ name: 'v', configMap: { name: 'm' } })).rejects.toThrow(
+      'configmap "n/m" not found',
+    );
+    await prepare({ name: 'v', configMap: { name: 'm', optional: true } });
+    expect((await readdir(at('v'))).filter((name) => !name.startsWith('..'))).toEqual([]);
+    known.set('n/configmap/m', {});
+    const items = [{ key: 'k', path: 'k' }];
+    await expect(prepare({ name: 'v', configMap: { name: 'm', items } })).rejects.toThrow('has no key k');
+  });
+
+  it('projects tokens, maps and fields together, and asks for a new token in time', async () => {
+    known.set('n/configmap/ca', { 'ca.crt': 'CA' });
+    const sources = [
+      { serviceAccountToken: { path: 'token', expirationSeconds: 3607 } },
+      { configMap: { name: 'ca', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+      { downwardAPI: { items: [{ path: 'namespace', fieldRef: { fieldPath: 'metadata.namespace' } }] } },
+    ];
+    const prepared = await prepare({ name: 'api', projected: { sources } });
+    expect(await readFile(at('api/token'), 'utf8')).toBe('token-1');
+    expect(await readFile(at('api/ca.crt'), 'utf8')).toBe('CA');
+    expect(await readFile(at('api/namespace'), 'utf8')).toBe('n');
+    expect(tokens[0]).toEqual({ audience: undefined, expirationSeconds: 3607, pod: { name: 'p', uid: 'u' } });
+    expect(prepared.refreshAtMs).toBe(clock.now() + 0.8 * 3_600_000);
+  });
+
+  it('shows labels by downwardAPI', async () => {
+    const items = [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }];
+    await prepare({ name: 'v', downwardAPI: { items } });
+    expect(await readFile(at('v/labels'), 'utf8')).toBe('app="web"');
+  });
+
+  it('keeps emptyDir between rounds and removes it with the pod, but never a hostPath', async () => {
+    const host = join(root, 'host');
+    await mkdir(host);
+    await writeFile(join(host, 'keep'), '');
+    const both = [
+      { name: 'e', emptyDir: {} },
+      { name: 'h', hostPath: { path: host, type: 'Directory' } },
+    ];
+    const prepared = await prepare(...both);
+    expect(prepared.paths.get('h')).toBe(host);
+    await writeFile(at('e/file'), 'x');
+    await prepare(...both);
+    expect(await readFile(at('e/file'), 'utf8')).toBe('x');
+    expect(await volumes.present()).toEqual(['u']);
+    await volumes.remove('u');
+    expect(await volumes.present()).toEqual([]);
+    expect(await readdir(host)).toEqual(['keep']);
+  });
+
+  it('checks hostPath types', async () => {
+    const path = join(root, 'made');
+    await expect(prepare({ name: 'h', hostPath: { path, type: 'Directory' } })).rejects.toThrow(
+      'type check failed',
+    );
+    await prepare({ name: 'h', hostPath: { path, type: 'DirectoryOrCreate' } });
+    await expect(prepare({ name: 'h', hostPath: { path, type: 'File' } })).rejects.toThrow('is not a File');
+  });
+
+  it('lets nothing lead out of a volume', async () => {
+    for (const path of ['../x', '/x', 'a/../../x', '..data', ''])
+      await expect(
+        writeVolume(join(root, 'v'), new Map([[path, { data: Buffer.from('x'), mode: 0o644 }]])),
+      ).rejects.toMatchObject({ code: 'volume-path' });
+    await expect(prepare({ name: '../x', emptyDir: {} })).rejects.toThrow('cannot name a directory');
+    await expect(volumes.remove('../x')).rejects.toThrow('cannot name a directory');
+    const prepared = await prepare({ name: 'e', emptyDir: {} });
+    const container = (subPath: string) =>
+      podSchema.parse({
+        metadata: { name: 'p', uid: 'u' },
+        spec: { containers: [{ name: 'c', volumeMounts: [{ name: 'e', mountPath: '/m', subPath }] }] },
+      }).spec.containers[0];
+    const escaping = container('a/../../x');
+    const inside = container('a/b');
+    if (escaping === undefined || inside === undefined) throw new Error('no container');
+    await expect(mountsOf(escaping, prepared)).rejects.toThrow('must not leave the volume');
+    expect(await mountsOf(inside, prepared)).toMatchObject([{ hostPath: at('e/a/b'), containerPath: '/m' }]);
+  });
+});
