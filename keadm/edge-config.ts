@@ -27,20 +27,23 @@ const loopback = '127.0.0.1';
 const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350 };
 const externalMqttPort = 1883;
 
-/** The ports that a former join recorded; KubeEdge's for the edge in the default places; else free ones. */
+/** KubeEdge's ports for the edge in the default places; for one of several those of a former join while they are free, else others. */
 export async function edgePorts(
   layout: EdgeLayout,
   recorded: Readonly<Record<string, string>>,
 ): Promise<EdgePorts> {
-  const { mqttPort, monitorPort, kubeletPort } = recorded;
-  if (mqttPort !== undefined && monitorPort !== undefined && kubeletPort !== undefined) {
-    return { mqtt: Number(mqttPort), monitor: Number(monitorPort), kubelet: Number(kubeletPort) };
-  }
   if (layout.instance === undefined) return defaultPorts;
-  const mqtt = await findFreePort(defaultPorts.mqtt, loopback);
-  const kubelet = await findFreePort(defaultPorts.kubelet, loopback, new Set([defaultPorts.monitor]));
-  const monitor = await findFreePort(defaultPorts.monitor, loopback, new Set([mqtt, kubelet]));
-  return { mqtt, monitor, kubelet };
+  const taken = new Set<number>();
+  const choose = async (before: string | undefined, first: number): Promise<number> => {
+    const port = await findFreePort(before === undefined ? first : Number(before), loopback, taken);
+    taken.add(port);
+    return port;
+  };
+  return {
+    mqtt: await choose(recorded.mqttPort, defaultPorts.mqtt),
+    kubelet: await choose(recorded.kubeletPort, defaultPorts.kubelet),
+    monitor: await choose(recorded.monitorPort, defaultPorts.monitor),
+  };
 }
 
 export function recordPorts({ mqtt, monitor, kubelet }: EdgePorts): Record<string, string> {

@@ -54,7 +54,7 @@ export function describeError(error: unknown): string {
     at = at instanceof Error ? at.cause : undefined
   ) {
     const text = at instanceof Error ? at.message : String(at);
-    if (!parts.includes(text)) parts.push(text);
+    if (!parts.some((said) => said.includes(text))) parts.push(text);
   }
   return parts.join(': ');
 }

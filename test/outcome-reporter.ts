@@ -21,7 +21,10 @@ export default class OutcomeReporter implements Reporter {
         else if (result.state === 'failed') outcome.failed += 1;
         else {
           const note = 'note' in result ? result.note : undefined;
-          outcome.skipped.push({ name: `${module.relativeModuleId} > ${test.fullName}`, reason: note ?? 'no reason given' });
+          outcome.skipped.push({
+            name: `${module.relativeModuleId} > ${test.fullName}`,
+            reason: note ?? 'no reason given',
+          });
         }
       }
     }

@@ -6,8 +6,10 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { parseConfig } from '#beehive/config-file.ts';
 import { packageVersion } from '#beehive/package-root.ts';
 import { formatYaml } from '#beehive/yaml.ts';
+import { cloudcoreConfigFormat } from '#cloudcore/config.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import { isAlreadyExists, isNotFound, isUnreachable, type KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
@@ -16,6 +18,7 @@ import { daemonArgv, type Host, hostAddress } from '../host.ts';
 import { Journal } from '../journal.ts';
 import { readClusterAddress, writeTokenKubeconfig } from '../kubeconfig.ts';
 import { type CloudLayout, cloudLayout } from '../layout.ts';
+import { lastLine } from '../log-tail.ts';
 import { applyManifest, readPackageManifests, toManifest } from '../manifests.ts';
 import { isPortFree, requirePort } from '../ports.ts';
 import type { Service } from '../service/service.ts';
@@ -44,21 +47,11 @@ export interface Cloud {
 const defaultApiPort = 6443;
 const readyTimeoutMs = 60_000;
 
-/** The parts of cloudcore.yaml that init itself needs to know. */
-const hubSchema = z.looseObject({
-  modules: z.looseObject({
-    cloudHub: z.looseObject({
-      websocket: z.looseObject({ port: z.number() }),
-      https: z.looseObject({ port: z.number() }),
-    }),
-  }),
-});
-
 export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   const layout = cloudLayout(options.dataDir);
   const addresses = options.advertiseAddress?.length ? options.advertiseAddress : [hostAddress()];
-  const config = hubSchema.parse(cloudcoreConfig(layout, addresses, options.set ?? []));
-  const hub = config.modules.cloudHub;
+  const configText = formatYaml(cloudcoreConfig(layout, addresses, options.set ?? []));
+  const hub = parseConfig(configText, '--set', cloudcoreConfigFormat).config.modules.cloudHub;
   const journal = await Journal.open(layout.journalFile, 'cloud', packageVersion());
   const services = cloudServices(layout, addresses, options.apiPort ?? defaultApiPort);
 
@@ -92,18 +85,20 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   for (const { logFile } of [services.apiserver, services.cloudcore]) {
     for (const suffix of ['', '.1', '.2']) await journal.addPath(`${logFile}${suffix}`);
   }
-  const kubeConfig =
-    options.kubeConfig ??
-    (await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host));
-  const api = await createKubeApi(kubeConfig);
+  const kubeConfig = options.kubeConfig ?? layout.adminConf;
   await host.steps.step('Kubernetes API', async (waiting) => {
+    if (options.kubeConfig === undefined) {
+      await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host);
+    }
+    const api = await createKubeApi(kubeConfig);
     await waitForApi(api, host, waiting);
-    return `${(await readClusterAddress(kubeConfig)).server}, ${await api.serverVersion()}`;
+    return `${api.server}, ${await api.serverVersion()}`;
   });
+  const api = await createKubeApi(kubeConfig);
   await prepareCluster(api, host);
   if (options.kubeConfig !== undefined)
     await writeServiceAccountConfig(api, options.kubeConfig, layout, host);
-  await writeFile(layout.configFile, formatYaml(config), { mode: 0o600 });
+  await writeFile(layout.configFile, configText, { mode: 0o600 });
   await journal.setFacts({ kubeConfig, api: options.kubeConfig === undefined ? 'embedded' : 'cluster' });
 
   await host.steps.step('cloudcore', async (waiting) => {
@@ -178,14 +173,13 @@ async function stopOld(services: ReturnType<typeof cloudServices>, host: Host): 
   }
 }
 
-/** Starts the embedded API. @returns the administrator's kubeconfig */
 async function startEmbeddedApi(
   layout: CloudLayout,
   service: Service,
   port: number,
   journal: Journal,
   host: Host,
-): Promise<string> {
+): Promise<void> {
   await requirePort(port, '127.0.0.1', 'embedded Kubernetes API', '--api-port PORT');
   await journal.addService(service.name);
   await host.services.start(service);
@@ -204,7 +198,6 @@ async function startEmbeddedApi(
       }
     },
   );
-  return layout.adminConf;
 }
 
 async function waitForApi(api: KubeApi, host: Host, waiting: (reason: string) => void): Promise<void> {
@@ -235,16 +228,42 @@ async function prepareCluster(api: KubeApi, host: Host): Promise<void> {
     for (const manifest of manifests) await applyManifest(api, manifest);
     return manifests.map((manifest) => manifest.object.metadata.name.split('.')[0]).join(', ');
   });
-  await host.steps.step(`namespace ${systemNamespace} and roles`, async () => {
-    const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } };
-    try {
-      await api.create({ apiVersion: 'v1', plural: 'namespaces' }, namespace);
-    } catch (error) {
-      if (!isAlreadyExists(error)) throw error;
-    }
+  await host.steps.step(`namespace ${systemNamespace} and roles`, async (waiting) => {
+    await createSystemNamespace(api, host, waiting);
     for (const manifest of cloudcoreRbac().map(toManifest)) await applyManifest(api, manifest);
     return undefined;
   });
+}
+
+/** A namespace that a reset has just deleted must be gone before anything can be made in it. */
+async function createSystemNamespace(
+  api: KubeApi,
+  host: Host,
+  waiting: (reason: string) => void,
+): Promise<void> {
+  const ref = { apiVersion: 'v1', plural: 'namespaces', name: systemNamespace };
+  const next = `see \`kubectl describe namespace ${systemNamespace}\``;
+  await waitFor(
+    `namespace ${systemNamespace}`,
+    { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next },
+    async () => {
+      try {
+        await api.create(ref, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: systemNamespace } });
+        return 'ready';
+      } catch (error) {
+        if (!isAlreadyExists(error)) throw error;
+      }
+      try {
+        const { metadata } = await api.get(ref);
+        return metadata.deletionTimestamp == null
+          ? 'ready'
+          : { waitingFor: 'the one of before is being deleted' };
+      } catch (error) {
+        if (isNotFound(error)) return { waitingFor: 'the one of before has just gone' };
+        throw error;
+      }
+    },
+  );
 }
 
 /** A service account, not the administrator, is who cloudcore is on a cluster of its own. */
@@ -305,8 +324,9 @@ async function waitForCloudcore(
 ): Promise<void> {
   const next = `see ${layout.logDir}/cloudcore.log`;
   await waitFor('cloudcore', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
-    if (!(await host.services.isRunning('cloudcore', layout.libDir)))
-      return { waitingFor: 'it is not running' };
+    if (!(await host.services.isRunning('cloudcore', layout.libDir))) {
+      return { waitingFor: `it does not run (${await lastLine(`${layout.logDir}/cloudcore.log`)})` };
+    }
     for (const port of ports)
       if (await isPortFree(port, '0.0.0.0')) return { waitingFor: `it does not listen on port ${port}` };
     try {

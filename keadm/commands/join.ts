@@ -11,7 +11,7 @@ import { dirname, join as joinPath } from 'node:path';
 import { parseConfig } from '#beehive/config-file.ts';
 import { packageVersion } from '#beehive/package-root.ts';
 import { formatYaml } from '#beehive/yaml.ts';
-import { edgecoreFormat } from '#edgecore/config.ts';
+import { type EdgecoreConfig, edgecoreFormat } from '#edgecore/config.ts';
 import { bootstrap } from '#edgecore/edgehub/bootstrap.ts';
 import { saveCredentials } from '#edgecore/edgehub/credentials.ts';
 import { CredentialError } from '#edgecore/edgehub/errors.ts';
@@ -21,6 +21,8 @@ import { KeadmError } from '../errors.ts';
 import { daemonArgv, type Host, hostAddress } from '../host.ts';
 import { Journal } from '../journal.ts';
 import { type EdgeLayout, edgeLayout } from '../layout.ts';
+import { lastLine } from '../log-tail.ts';
+import { requirePort } from '../ports.ts';
 import type { Service } from '../service/service.ts';
 import { applySet } from '../set-flag.ts';
 import { waitFor } from '../wait.ts';
@@ -70,6 +72,8 @@ export async function join(options: JoinOptions, host: Host): Promise<Edge> {
   const configText = formatYaml(config);
   const { config: checked } = parseConfig(configText, '--set', edgecoreFormat);
 
+  await requireBrokerPort(checked);
+
   await host.steps.step('certificate', async () => {
     const machine = machineOf(dirname(checked.database.dataSource));
     const request = { nodeName, token: options.token, httpServer, machine, timeoutMs: bootstrapTimeoutMs };
@@ -106,6 +110,18 @@ export function edgeService(layout: EdgeLayout): Service {
   };
 }
 
+/** edgecore itself would run its pods and wait for the port; a person who joins is told at once. */
+async function requireBrokerPort({ modules: { eventBus } }: EdgecoreConfig): Promise<void> {
+  if (!eventBus.enable || eventBus.mqttMode === 2) return;
+  const { hostname: address, port } = new URL(eventBus.mqttServerInternal);
+  await requirePort(
+    Number(port),
+    address,
+    'MQTT broker',
+    `--set modules.eventBus.mqttServerInternal=tcp://${address}:PORT`,
+  );
+}
+
 /** edgecore's own word: its monitor says what it still waits for. */
 async function waitForEdgecore(
   service: Service,
@@ -115,8 +131,9 @@ async function waitForEdgecore(
 ): Promise<void> {
   const next = `see ${service.logFile}; it goes on trying`;
   await waitFor('edgecore', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
-    if (!(await host.services.isRunning(service.name, service.stateDir)))
-      return { waitingFor: 'it is not running' };
+    if (!(await host.services.isRunning(service.name, service.stateDir))) {
+      return { waitingFor: `it does not run (${await lastLine(service.logFile)})` };
+    }
     try {
       const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
       return answer.ok ? 'ready' : { waitingFor: (await answer.text()).trim() };
@@ -177,6 +194,7 @@ function dataPaths(layout: EdgeLayout, service: Service): string[] {
   return [
     layout.configFile,
     ...stores.flatMap((file) => [file, `${file}-wal`, `${file}-shm`]),
+    `${store}.lock`,
     layout.podDir,
     ...['', '.1', '.2'].map((suffix) => `${service.logFile}${suffix}`),
   ];

@@ -31,24 +31,25 @@ export interface QuickstartOptions {
 const names = { node: 'edge-1', pod: 'hello', device: 'thermometer', property: 'temperature' };
 const readyTimeoutMs = 60_000;
 const pollMs = 200;
+const livePollMs = 1_000;
 const apiPort = 6443;
 
 export async function quickstart(options: QuickstartOptions, signal: AbortSignal): Promise<void> {
   const { dataDir, print } = options;
-  const startedMs = systemClock.monotonicMs();
+  const startedMs = systemClock.now();
   const services = createForegroundHost({ clock: systemClock, random: systemRandom });
   const host = createHost(print, services);
   const edgeDir = joinPath(dataDir, 'edge');
   print(`Hawser v${packageVersion()}: a cloud and an edge on this machine, everything below ${dataDir}`);
   try {
     const api = await startAll(dataDir, edgeDir, services, host);
-    const state = await waitForSamples(api, host, signal);
-    const seconds = ((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1);
+    const state = await waitForSamples(api, host, startedMs, signal);
+    const seconds = ((systemClock.now() - startedMs) / 1000).toFixed(1);
     print(`\nAll of it works, ${seconds} s after the start:`);
     for (const line of state.lines) print(`  ${line}`);
     if (options.once) return;
     printNextCommands(dataDir, print);
-    await showLive(api, print, signal);
+    await showLive(api, print, startedMs, signal);
   } catch (error) {
     if (!(error instanceof CancelledError)) throw error;
   } finally {
@@ -101,10 +102,15 @@ async function startAll(
 }
 
 /** @throws UnrecoverableError with what is still missing */
-async function waitForSamples(api: KubeApi, host: Host, signal: AbortSignal): Promise<SampleState> {
+async function waitForSamples(
+  api: KubeApi,
+  host: Host,
+  sinceMs: number,
+  signal: AbortSignal,
+): Promise<SampleState> {
   const startMs = host.clock.monotonicMs();
   for (;;) {
-    const state = await readSampleState(api, names);
+    const state = await readSampleState(api, names, sinceMs);
     if (state.nodeReady && state.podReady && state.reported !== undefined) return state;
     if (host.clock.monotonicMs() - startMs > readyTimeoutMs) {
       throw new UnrecoverableError(
@@ -116,16 +122,21 @@ async function waitForSamples(api: KubeApi, host: Host, signal: AbortSignal): Pr
 }
 
 /** Prints a line whenever something changed. */
-async function showLive(api: KubeApi, print: (line: string) => void, signal: AbortSignal): Promise<void> {
+async function showLive(
+  api: KubeApi,
+  print: (line: string) => void,
+  sinceMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const shown = new Map<number, string>();
   for (;;) {
-    const { lines } = await readSampleState(api, names);
+    const { lines } = await readSampleState(api, names, sinceMs);
     lines.forEach((line, at) => {
       if (shown.get(at) !== line && shown.has(at))
         print(`${new Date(systemClock.now()).toISOString().slice(11, 19)}  ${line}`);
       shown.set(at, line);
     });
-    await systemClock.sleep(pollMs, signal);
+    await systemClock.sleep(livePollMs, signal);
   }
 }
 

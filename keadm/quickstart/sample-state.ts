@@ -9,7 +9,7 @@ import { podSchema } from '#protocol/resources/pod.ts';
 export interface SampleState {
   readonly nodeReady: boolean;
   readonly podReady: boolean;
-  /** What the edge has reported to the cloud; undefined before the first report. */
+  /** What the edge has reported to the cloud since the start; undefined before. */
   readonly reported: string | undefined;
   readonly lines: readonly [node: string, pod: string, device: string];
 }
@@ -21,7 +21,12 @@ export interface SampleNames {
   readonly property: string;
 }
 
-export async function readSampleState(api: KubeApi, names: SampleNames): Promise<SampleState> {
+/** What stands in the API from before `sinceMs`, of a former start, does not count. */
+export async function readSampleState(
+  api: KubeApi,
+  names: SampleNames,
+  sinceMs: number,
+): Promise<SampleState> {
   const pods = { apiVersion: 'v1', plural: 'pods', namespace: 'default' };
   const devices = {
     apiVersion: 'devices.kubeedge.io/v1beta1',
@@ -38,11 +43,14 @@ export async function readSampleState(api: KubeApi, names: SampleNames): Promise
   const container = pod?.status?.containerStatuses?.[0];
   const waiting = container?.state?.waiting;
   const twin = device?.status?.twins?.find((entry) => entry.propertyName === names.property);
-  const reported = twin?.reported?.value;
+  const isReportNew = Number(twin?.reported?.metadata?.timestamp ?? 0) >= sinceMs;
+  const reported = isReportNew ? twin?.reported?.value : undefined;
+  // Kubernetes' times are whole seconds.
+  const isPodNew = Date.parse(container?.state?.running?.startedAt ?? '') >= sinceMs - 1_000;
   const wanted = twin?.observedDesired?.value;
   return {
     nodeReady: nodeReady?.status === 'True',
-    podReady: podReady?.status === 'True',
+    podReady: isPodNew && podReady?.status === 'True',
     reported: reported === '' ? undefined : reported,
     lines: [
       `node    ${names.node}       ${nodeReady?.status === 'True' ? 'Ready' : `not ready: ${nodeReady?.message ?? 'not registered yet'}`}`,

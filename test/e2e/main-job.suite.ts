@@ -311,7 +311,7 @@ function greeterPod(name: string, map: string, node: string) {
 /** Fails with 7 the first time, and runs on the second: what the emptyDir holds outlives the container. */
 function flakyPod(name: string, node: string) {
   const script =
-    'echo "pid $$"; if [ -f /state/ran ]; then while true; do sleep 1; done; fi; touch /state/ran; exit 7';
+    'echo "pid $$$$"; if [ -f /state/ran ]; then while true; do sleep 1; done; fi; touch /state/ran; exit 7';
   return pod(name, { 'kubernetes.io/hostname': node }, script, {
     env: [],
     volumeMounts: [{ name: 'state', mountPath: '/state' }],

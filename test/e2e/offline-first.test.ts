@@ -8,7 +8,10 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '#beehive/clock.ts';
 import { packageRoot } from '#beehive/package-root.ts';
+import { processRuntimeRoot } from '#edgecore/edged/runtime/choose-runtime.ts';
+import { removeProcessRuntime } from '#edgecore/edged/runtime/process-runtime.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { eventually, Workspace } from './workspace.ts';
@@ -24,6 +27,7 @@ describe('an edge without its cloud', () => {
 
   afterAll(async () => {
     await edge?.stop();
+    await removeProcessRuntime(processRuntimeRoot(join(space.edgeDir(node), 'edged')), systemClock);
     await space.close();
   });
 
@@ -160,7 +164,12 @@ class Edgecore {
     const config = {
       database: { dataSource: join(dir, 'edgecore.db') },
       modules: {
-        edged: { hostnameOverride: node, rootDirectory: join(dir, 'kubelet'), runtime: 'process' },
+        edged: {
+          hostnameOverride: node,
+          rootDirectory: join(dir, 'edged'),
+          runtime: 'process',
+          tailoredKubeletConfig: { podLogsDir: join(dir, 'pods') },
+        },
         edgeHub: {
           token,
           httpServer: `https://127.0.0.1:${space.ports.bootstrap}`,

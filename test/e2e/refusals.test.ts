@@ -77,7 +77,7 @@ describe('refusals', () => {
     );
     expect(code).not.toBe(0);
     expect(stderr).toContain(`127.0.0.1:${bootstrap}`);
-    expect(stderr).toMatch(/--cloudcore-ipport|firewall|running/);
+    expect(stderr).toContain('check that cloudcore runs there and that the port is open from here');
   });
 
   it('a port that is taken', async () => {
@@ -96,13 +96,12 @@ describe('refusals', () => {
     }
   });
 
-  it.each(['cloudcore', 'edgecore', 'apiserver'] as const)('%s on a port that is taken', async (daemon) => {
+  it.each(['cloudcore', 'apiserver'] as const)('%s on a port that is taken', async (daemon) => {
     const dir = join(space.dir, `taken-${daemon}`);
     await mkdir(dir, { recursive: true });
     const [monitor] = await freePorts(1);
     const files = {
-      cloudcore: `kubeAPIConfig: {kubeConfig: ${space.cloudDir}/etc/cloudcore.conf}\ncommonConfig: {monitorServer: {bindAddress: "127.0.0.1:${monitor}"}}\nmodules: {cloudHub: {websocket: {port: ${space.ports.hub}}, https: {port: ${space.ports.bootstrap}}, tlsCAFile: ${dir}/ca.crt, tlsCAKeyFile: ${dir}/ca.key, tlsCertFile: ${dir}/s.crt, tlsPrivateKeyFile: ${dir}/s.key}}\n`,
-      edgecore: `database: {dataSource: ${dir}/edge.db}\nmodules: {edged: {rootDirectory: ${dir}/kubelet, runtime: process}, eventBus: {mqttMode: 0, mqttServerInternal: "tcp://127.0.0.1:${space.ports.api}"}, edgeHub: {tlsCaFile: ${dir}/ca.crt, tlsCertFile: ${dir}/s.crt, tlsPrivateKeyFile: ${dir}/s.key}, deviceTwin: {dmiSockPath: ${dir}/}}\n`,
+      cloudcore: `kubeAPIConfig: {kubeConfig: ${space.cloudDir}/etc/cloud/cloudcore.conf}\ncommonConfig: {monitorServer: {bindAddress: "127.0.0.1:${monitor}"}}\nmodules: {cloudHub: {websocket: {port: ${space.ports.hub}}, https: {port: ${space.ports.bootstrap}}, tlsCAFile: ${dir}/ca.crt, tlsCAKeyFile: ${dir}/ca.key, tlsCertFile: ${dir}/s.crt, tlsPrivateKeyFile: ${dir}/s.key}}\n`,
       apiserver: '',
     };
     const config = join(dir, 'config.yaml');

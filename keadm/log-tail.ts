@@ -1,0 +1,15 @@
+/** The last thing that a daemon said, for a message about why it does not run. */
+
+import { readFile } from 'node:fs/promises';
+
+const charsMax = 300;
+
+export async function lastLine(logFile: string): Promise<string> {
+  try {
+    const lines = (await readFile(logFile, 'utf8')).trimEnd().split('\n');
+    return lines.at(-1)?.slice(0, charsMax) || 'its log is empty';
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'it has no log';
+    throw error;
+  }
+}
