@@ -80,13 +80,7 @@ modules:
   taskManager: {enable: false}
 `);
   expect(config.modules.edgeHub.websocket.server).toBe('10.0.0.1:10000');
-  expect(unused).toEqual(
-    expect.arrayContaining([
-      'featureGates',
-      'modules.metaManager.metaServer',
-      'modules.edgeHub.rotateCertificates',
-    ]),
-  );
+  expect(unused).toEqual(expect.arrayContaining(['featureGates', 'modules.metaManager.metaServer']));
 });
 
 describe('what is refused, with its path and the way out', () => {

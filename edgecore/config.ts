@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { ConfigFormat } from '#beehive/config-file.ts';
 import { deviceTwinConfigSchema, deviceTwinUnused } from './devicetwin/config.ts';
 import { edgedConfigSchema, edgedUnusedFields } from './edged/config.ts';
-import { edgeHubConfigSchema, edgeHubUnused } from './edgehub/config.ts';
+import { edgeHubConfigSchema } from './edgehub/config.ts';
 import { eventBusConfigSchema, eventBusUnused } from './eventbus/config.ts';
 import { metaManagerConfigSchema, metaManagerUnused } from './metamanager/config.ts';
 
@@ -76,7 +76,6 @@ export const edgecoreFormat: ConfigFormat<typeof edgecoreConfigSchema> = {
     'database.driverName',
     'database.aliasName',
     ...under('modules.edged', edgedUnusedFields),
-    ...under('modules.edgeHub', edgeHubUnused),
     ...under('modules.eventBus', eventBusUnused),
     ...under('modules.metaManager', metaManagerUnused),
     ...under('modules.deviceTwin', deviceTwinUnused),

@@ -4,74 +4,36 @@
  * before it writes anything.
  */
 
-import { X509Certificate } from 'node:crypto';
 import type { Clock } from '#beehive/clock.ts';
-import { machineHeader } from '#protocol/session.ts';
 import type { TlsIdentity } from '#protocol/transport/transport.ts';
 import { downloadCa } from './ca-download.ts';
-import { newCertificateRequest, nodeCommonName } from './certificate-request.ts';
 import { CredentialError } from './errors.ts';
-import { type HttpsAnswer, httpsGet } from './https-get.ts';
+import type { HttpsAnswer } from './https-get.ts';
+import { readCertificate, reasonOf, requestCertificate, type Signing } from './signing.ts';
 import { type JoinToken, parseToken } from './token.ts';
 
-export interface BootstrapOptions {
-  readonly nodeName: string;
+export interface BootstrapOptions extends Omit<Signing, 'ca' | 'proof'> {
   /** As `keadm gettoken` prints it. */
   readonly token: string;
-  /** `https://host:10002` */
-  readonly httpServer: string;
-  /** This machine's own name for itself (machine.ts). */
-  readonly machine: string;
-  /** For each of the two requests. */
-  readonly timeoutMs: number;
 }
-
-const certificateBytesMax = 64 * 1024;
 
 /** @throws CredentialError; CancelledError when the signal is aborted. */
 export async function bootstrap(
-  options: BootstrapOptions,
+  { token: text, ...options }: BootstrapOptions,
   { clock }: { clock: Clock },
   signal: AbortSignal,
 ): Promise<TlsIdentity> {
-  const token = parseToken(options.token);
-  const { timeoutMs, nodeName } = options;
-  const caUrl = new URL('/ca.crt', options.httpServer);
-  const caDer = await downloadCa({ url: caUrl, sha256: token.caHash, timeoutMs }, clock, signal);
-  const ca = readCertificate(caDer, caUrl);
-  const { request, key } = await newCertificateRequest(nodeName);
-  const url = new URL('/edge.crt', options.httpServer);
-  const answer = await httpsGet(
-    {
-      url,
-      headers: {
-        Authorization: `Bearer ${token.bearer}`,
-        NodeName: nodeName,
-        [machineHeader]: options.machine,
-      },
-      body: request,
-      trust: { ca: ca.toString() },
-      bytesMax: certificateBytesMax,
-      timeoutMs,
-    },
-    clock,
-    signal,
-  );
-  if (answer.status !== 200) throw refusal(answer, token, url, clock.now());
-  const certificate = readCertificate(answer.body, url);
-  if (!certificate.verify(ca.publicKey) || !isCertificateOf(certificate, nodeName)) {
-    throw badAnswer(url, `the certificate there is not of the CA, or not for node ${nodeName}`);
-  }
-  return { ca: ca.toString(), cert: certificate.toString(), key };
+  const token = parseToken(text);
+  const url = new URL('/ca.crt', options.httpServer);
+  const { timeoutMs } = options;
+  const der = await downloadCa({ url, sha256: token.caHash, timeoutMs }, clock, signal);
+  const ca = readCertificate(der, url).toString();
+  const signed = await requestCertificate({ ...options, ca, proof: { bearer: token.bearer } }, clock, signal);
+  if ('identity' in signed) return signed.identity;
+  throw refused(signed.refusal, token, url.host, clock.now());
 }
 
-/** Whether the certificate makes its owner this node. */
-export function isCertificateOf(certificate: X509Certificate, nodeName: string): boolean {
-  return certificate.subject.split('\n').includes(`CN=${nodeCommonName(nodeName)}`);
-}
-
-function refusal(answer: HttpsAnswer, token: JoinToken, url: URL, nowMs: number): CredentialError {
-  const body = Buffer.from(answer.body).toString().trim().slice(0, 500);
+function refused(answer: HttpsAnswer, token: JoinToken, host: string, nowMs: number): CredentialError {
   const { status } = answer;
   if (status === 401 && token.expiresMs !== undefined && token.expiresMs < nowMs) {
     const expiredAgoMs = nowMs - token.expiresMs;
@@ -80,10 +42,11 @@ function refusal(answer: HttpsAnswer, token: JoinToken, url: URL, nowMs: number)
       { code: 'expired-token', expiredAgoMs },
     );
   }
+  const body = reasonOf(answer);
   const next =
     status === 401 ? '; take a new token: keadm gettoken on the cloud, and check this machine’s clock' : '';
   return new CredentialError(
-    `${url.host} refused to sign a certificate (${status}): ${body || 'no reason given'}${next}`,
+    `${host} refused to sign a certificate (${status}): ${body}${next}`,
     { code: 'refused', status, body },
     { retry: status >= 500 ? 'backoff' : 'never' },
   );
@@ -92,20 +55,4 @@ function refusal(answer: HttpsAnswer, token: JoinToken, url: URL, nowMs: number)
 function spell(ms: number): string {
   const minutes = Math.max(1, Math.round(ms / 60_000));
   return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
-}
-
-function readCertificate(der: Uint8Array, url: URL): X509Certificate {
-  try {
-    return new X509Certificate(der);
-  } catch (error) {
-    throw badAnswer(url, 'it is not a certificate', error);
-  }
-}
-
-function badAnswer(url: URL, reason: string, cause?: unknown): CredentialError {
-  return new CredentialError(
-    `${url.href} answered something else than expected: ${reason}; is that cloudcore?`,
-    { code: 'bad-answer', url: url.href, reason },
-    { cause },
-  );
 }

@@ -44,6 +44,8 @@ export const edgeHubConfigSchema = z
       .url({ protocol: /^https$/, error: 'must be https://host:port' })
       .default('https://127.0.0.1:10002'),
     token: z.string().default(''),
+    /** Ask for a new certificate at 70 to 90 % of the present one's life. */
+    rotateCertificates: z.boolean().default(true),
     websocket: webSocketSchema.prefault({}),
     quic: quicSchema.prefault({}),
     /** Where keadm leaves the token; read before `token`, and removed once there is a certificate. */
@@ -55,8 +57,6 @@ export const edgeHubConfigSchema = z
   });
 
 export type EdgeHubConfig = z.infer<typeof edgeHubConfigSchema>;
-
-export const edgeHubUnused: readonly string[] = ['rotateCertificates'];
 
 interface Who {
   readonly nodeName: string;
@@ -75,6 +75,7 @@ export function certificatesOptions(config: EdgeHubConfig, who: Who): Certificat
     token: config.token,
     bootstrapFile: config.bootstrapFile,
     requestTimeoutMs: config.websocket.handshakeTimeout * 1000,
+    rotate: config.rotateCertificates,
   };
 }
 

@@ -31,6 +31,8 @@ class Rig {
   readonly up: Envelope[] = [];
   readonly got = new Map<string, Envelope[]>();
   readonly stop = new AbortController();
+  /** Call it, and the certificate has been renewed. */
+  renew = () => {};
   readonly #watchers = new Set<() => void>();
   #running: Promise<void> = Promise.resolve();
   #serving: Promise<void>[] = [];
@@ -103,7 +105,7 @@ class Rig {
       {
         bus: this.bus,
         transport: this.network,
-        certificates: { obtain: async () => noTls },
+        certificates: { obtain: async () => noTls, renewed: (_, signal) => this.#renewed(signal) },
         clock: this.clock,
         random: seededRandom(1),
         log: this.#log(),
@@ -154,6 +156,13 @@ class Rig {
     await this.pass(10_000);
     await this.#running;
     await Promise.all(this.#serving);
+  }
+
+  #renewed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.renew = resolve;
+      signal.addEventListener('abort', () => reject(new CancelledError()), { once: true });
+    });
   }
 
   #log(): Log {
@@ -391,7 +400,7 @@ test('a fault of certificates ends the run, so that the supervisor starts it ane
           return this;
         },
       },
-      certificates: { obtain: () => Promise.reject(new RangeError('a bug')) },
+      certificates: { obtain: () => Promise.reject(new RangeError('a bug')), renewed: async () => {} },
     },
   );
   await expect(hub.run(rig.stop.signal, () => {})).rejects.toThrow('a bug');
@@ -423,7 +432,7 @@ test('a fault of certificates ends the run, so that the supervisor starts it ane
           return this;
         },
       },
-      certificates: { obtain: () => Promise.reject(new CancelledError()) },
+      certificates: { obtain: () => Promise.reject(new CancelledError()), renewed: async () => {} },
     },
   );
   await cancelled.run(rig.stop.signal, () => {});

@@ -23,7 +23,7 @@ import {
   sessionVersion,
   upgradeHeader,
 } from '#protocol/session.ts';
-import type { Connection, Transport } from '#protocol/transport/transport.ts';
+import type { Connection, TlsIdentity, Transport } from '#protocol/transport/transport.ts';
 import type { Certificates } from './certificates.ts';
 import { Complaint } from './complaint.ts';
 import { Link, type LinkOptions } from './link.ts';
@@ -108,6 +108,8 @@ class Work {
   readonly #complaint: Complaint;
   #link: Link | undefined;
   #news = new AbortController();
+  /** The certificate whose renewal is awaited, and how to stop that. */
+  #renewal = { cert: '', stop: new AbortController() };
 
   constructor(options: EdgeHubOptions, components: EdgeHubComponents, gauges: Gauges, signal: AbortSignal) {
     this.#options = options;
@@ -137,10 +139,14 @@ class Work {
     while (!this.#signal.aborted) {
       try {
         const identity = await certificates.obtain(this.#signal);
+        this.#awaitRenewal(identity);
         const connection = await this.#dial(identity);
         const startedMs = clock.monotonicMs();
-        await this.#live(connection);
+        const ours = agreesToSession(connection.headers);
+        const end = await this.#live(connection, ours);
         if (clock.monotonicMs() - startedMs > this.#options.heartbeatMs) backoff.reset();
+        // A KubeEdge cloud may take the end of the old connection for that of a new one that comes at once (wire 3.5).
+        if (end === 'renewed' && ours) continue;
       } catch (error) {
         if (error instanceof CancelledError) return;
         if (!(error instanceof TransportError)) throw error;
@@ -154,7 +160,27 @@ class Work {
     }
   }
 
-  #dial(tls: Awaited<ReturnType<Certificates['obtain']>>): Promise<Connection> {
+  /** Once a newer certificate is there, the connection is made again with it, between two messages. */
+  #awaitRenewal(identity: TlsIdentity): void {
+    if (this.#renewal.cert === identity.cert) return;
+    this.#renewal.stop.abort();
+    const stop = new AbortController();
+    this.#renewal = { cert: identity.cert, stop };
+    const signal = AbortSignal.any([stop.signal, this.#signal]);
+    void this.#components.certificates.renewed(identity, signal).then(
+      () => this.#link?.endWhenQuiet('renewed'),
+      (error: unknown) => {
+        if (error instanceof CancelledError) return;
+        this.#renewal = { cert: '', stop };
+        this.#components.log.error(
+          { err: error },
+          'cannot renew the certificate; trying at the next connect',
+        );
+      },
+    );
+  }
+
+  #dial(tls: TlsIdentity): Promise<Connection> {
     const { server, projectId, nodeName, machine, handshakeTimeoutMs } = this.#options;
     return this.#components.transport.dial({
       url: `wss://${server}/${encodeURIComponent(projectId)}/${encodeURIComponent(nodeName)}/events`,
@@ -172,10 +198,9 @@ class Work {
     });
   }
 
-  /** From the connection's first frame to its last. */
-  async #live(connection: Connection): Promise<void> {
+  /** From the connection's first frame to its last; resolves with why it ended. */
+  async #live(connection: Connection, ours: boolean): Promise<string> {
     const { bus, clock, log } = this.#components;
-    const ours = agreesToSession(connection.headers);
     const link = new Link(connection, ours, this.#options, {
       bus,
       clock,
@@ -196,8 +221,10 @@ class Work {
     this.#link = undefined;
     this.#gauges.connected(false);
     this.#tell(news.disconnected, ours);
-    if (!this.#signal.aborted)
+    if (reason === 'renewed') log.info({}, 'connecting again with the new certificate');
+    else if (!this.#signal.aborted)
       log.warn({ server: this.#options.server, reason }, 'lost the cloud; trying again');
+    return reason;
   }
 
   /** Every module hears of it, one whose inbox is full as soon as there is room, unless it is old news by then. */

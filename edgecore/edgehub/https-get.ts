@@ -12,8 +12,8 @@ export interface HttpsGet {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
-  /** Whom to trust; ca-download.ts alone trusts nobody and checks by hash. */
-  readonly trust: Pick<RequestOptions, 'ca' | 'rejectUnauthorized'>;
+  /** Whom to trust, and who we are; ca-download.ts alone trusts nobody and checks by hash. */
+  readonly trust: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>;
   readonly bytesMax: number;
   readonly timeoutMs: number;
 }

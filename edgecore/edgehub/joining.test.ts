@@ -236,6 +236,7 @@ describe('certificates', () => {
         files: filesIn(dir),
         bootstrapFile: join(dir, 'bootstrap.conf'),
         requestTimeoutMs: 5_000,
+        rotate: true,
       },
       { clock, random: seededRandom(1), log: silentLog },
     );

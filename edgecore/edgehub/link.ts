@@ -28,6 +28,9 @@ export interface LinkComponents {
   readonly countFrame: (what: 'in' | 'out' | 'dropped') => void;
 }
 
+/** A link is ended on purpose when nothing has passed for this long, or after the second time at the latest. */
+const quiet = { afterMs: 500, atLatestMs: 10_000 };
+
 export class Link {
   /** Whether the other end is a cloud of ours. */
   readonly ours: boolean;
@@ -35,8 +38,9 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #components: LinkComponents;
   readonly #ended = new AbortController();
-  /** Why a write failed, when one did: it ends the link. */
+  /** Why the link ended, when it was from here: a write failed, or it was asked to. */
   #failure: string | undefined;
+  #lastFrameMs: number;
   #paused = false;
   #pauses = 0;
 
@@ -45,6 +49,22 @@ export class Link {
     this.ours = ours;
     this.#options = options;
     this.#components = components;
+    this.#lastFrameMs = components.clock.monotonicMs();
+  }
+
+  /** Ends the link between two exchanges, so that few have to be repeated over the next. */
+  async endWhenQuiet(reason: string): Promise<void> {
+    const { clock } = this.#components;
+    const latestMs = clock.monotonicMs() + quiet.atLatestMs;
+    const untilMs = () => Math.min(this.#lastFrameMs + quiet.afterMs, latestMs) - clock.monotonicMs();
+    try {
+      while (untilMs() > 0) await clock.sleep(untilMs(), this.#ended.signal);
+    } catch (error) {
+      if (error instanceof CancelledError) return;
+      throw error;
+    }
+    this.#failure ??= reason;
+    this.#ended.abort();
   }
 
   /** Resolves with the reason when the connection is over, and closed. */
@@ -66,6 +86,7 @@ export class Link {
   async send(envelope: Envelope): Promise<void> {
     try {
       await this.#sendInTime(envelope);
+      this.#lastFrameMs = this.#components.clock.monotonicMs();
       this.#components.countFrame('out');
     } catch (error) {
       this.#failure ??= reasonOf(error);
@@ -87,6 +108,7 @@ export class Link {
   async #read(signal: AbortSignal): Promise<string> {
     for await (const envelope of this.#connection.frames) {
       this.#components.countFrame('in');
+      this.#lastFrameMs = this.#components.clock.monotonicMs();
       await this.#deliver(envelope, signal);
     }
     return 'the cloud closed the connection';
