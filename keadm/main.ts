@@ -2,14 +2,17 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { systemClock } from '#beehive/clock.ts';
 import { describeError } from '#protocol/errors.ts';
 import { getToken } from './commands/gettoken.ts';
 import { init } from './commands/init.ts';
 import { join } from './commands/join.ts';
 import { resetCloud, resetEdge } from './commands/reset.ts';
+import { createToken, deleteToken, formatTokens, listTokens } from './commands/token.ts';
 import { formatVersion, type VersionFormat } from './commands/version.ts';
 import { KeadmError } from './errors.ts';
 import { createHost } from './host.ts';
+import { findCloudAddress, joinCommand } from './join-command.ts';
 
 const print = (line: string) => {
   process.stdout.write(`${line}\n`);
@@ -65,12 +68,40 @@ addIgnored(program.command('init'), withoutEffect.init)
     print(`  keadm join --cloudcore-ipport=${cloud.cloudcoreIpPort}${certPort} --token=TOKEN`);
   });
 
-program
-  .command('gettoken')
+withJoinCommand(program.command('gettoken'))
   .description('print the token that `keadm join` takes, and nothing else')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
-  .action(async (flags) => print(await getToken(flags)));
+  .action(async (flags) => print(await tokenOrCommand(await getToken(flags), flags)));
+
+const token = program
+  .command('token')
+  .description('join tokens with a lifetime, a number of uses and a node of their own');
+withJoinCommand(token.command('create'))
+  .description('make a token and print it; its text is nowhere kept')
+  .option('--ttl <time>', 'how long it may be used: 24h, 30m, 90s; 0 means for ever', '24h')
+  .option('--uses <n>', 'how often it may be used (without it: as often as wanted)')
+  .option('--node <name>', 'the one node that may join with it (without it: every node)')
+  .option('--kube-config <file>', 'the cluster that cloudcore uses')
+  .option(...dataDirFlag)
+  .action(async (flags) => print(await tokenOrCommand((await createToken(flags, flags)).text, flags)));
+token
+  .command('list')
+  .description('show the tokens that were made and not deleted, and how often each was used')
+  .option('--kube-config <file>', 'the cluster that cloudcore uses')
+  .option(...dataDirFlag)
+  .action(async (flags) => print(formatTokens(await listTokens(flags), systemClock.now())));
+token
+  .command('delete <id...>')
+  .description('make tokens useless at once; nodes that joined with them stay')
+  .option('--kube-config <file>', 'the cluster that cloudcore uses')
+  .option(...dataDirFlag)
+  .action(async (ids: string[], flags) => {
+    for (const id of ids) {
+      await deleteToken(id, flags);
+      print(`token ${id} deleted`);
+    }
+  });
 
 addIgnored(program.command('join'), withoutEffect.join)
   .description('make this machine an edge node')
@@ -149,6 +180,31 @@ try {
 } catch (error) {
   process.stderr.write(`keadm: ${describeError(error)}\n`);
   process.exit(1);
+}
+
+function withJoinCommand(command: Command): Command {
+  return command
+    .option('--print-join-command', 'print the whole command for the edge machine')
+    .option(
+      '-e, --cloudcore-ipport <host:port>',
+      'where that command finds CloudHub (default: as configured)',
+    )
+    .option('-s, --certport <port>', 'its port for certificates (default: as configured)', parsePort);
+}
+
+async function tokenOrCommand(
+  text: string,
+  flags: {
+    printJoinCommand?: true;
+    cloudcoreIpport?: string;
+    certport?: number;
+    dataDir?: string;
+    node?: string;
+  },
+): Promise<string> {
+  if (!flags.printJoinCommand) return text;
+  const { cloudcoreIpport: cloudcoreIpPort, certport: certPort, dataDir } = flags;
+  return joinCommand(await findCloudAddress({ cloudcoreIpPort, certPort, dataDir }), text, flags.node);
 }
 
 function addIgnored(command: Command, flags: readonly string[]): Command {

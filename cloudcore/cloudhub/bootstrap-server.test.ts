@@ -1,6 +1,6 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect as connectPlain, type Socket } from 'node:net';
@@ -17,8 +17,9 @@ import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
 import { BootstrapServer, defaultBootstrapLimits } from './bootstrap-server.ts';
 import { type CertificateAuthority, openCertificateAuthority } from './certificate-authority.ts';
 import { createCloudHubMetrics } from './cloudhub-metrics.ts';
+import { type NamedToken, NamedTokens } from './named-tokens.ts';
 import { machineAnnotation } from './node-annotations.ts';
-import { certificatePem, createCa, issueNode } from './pki.ts';
+import { certificatePem, createCa, issueNode, readCredential } from './pki.ts';
 import { openTokenIssuer, type TokenIssuer } from './token.ts';
 
 interface Reply {
@@ -74,7 +75,7 @@ beforeEach(async () => {
         checkIntervalMs: 50,
       },
     },
-    { authority, tokens, api, log: silentLog, metrics: createCloudHubMetrics(createMetrics()) },
+    { authority, tokens, api, clock, log: silentLog, metrics: createCloudHubMetrics(createMetrics()) },
   );
 });
 afterEach(async () => {
@@ -104,6 +105,20 @@ function ask(path: string, { headers = {}, body, cert, key, method = 'GET' }: As
     });
     request.end(body);
   });
+}
+
+/** Of the server's own CA, for edge-1, over since so many days. */
+async function expiredCertificate(daysAgo: number, machine: string): Promise<{ cert: string; key: string }> {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const [certFile, keyFile] = [join(root, 'ca.crt'), join(root, 'ca.key')];
+  const ca = readCredential(await readFile(certFile, 'utf8'), await readFile(keyFile, 'utf8'));
+  const request = {
+    subject: { node: 'edge-1', machine },
+    publicKey: publicKey.export({ type: 'spki', format: 'der' }),
+    days: 1,
+  };
+  const der = await issueNode(ca, request, Date.now() - (daysAgo + 1) * 24 * hourMs);
+  return { cert: certificatePem(der), key: privateKey.export({ type: 'sec1', format: 'pem' }).toString() };
 }
 
 async function newRequest(subject: string): Promise<{ csr: Uint8Array; key: string }> {
@@ -183,6 +198,29 @@ describe('bootstrap server', () => {
       403,
       expect.stringContaining('node edge-1 cannot'),
     ]);
+  });
+
+  it('renews for an expired certificate while its Node exists and is that machine, within the grace', async () => {
+    const { csr } = await newRequest('CN=whatever');
+    const renewal = async (daysAgo: number) =>
+      await ask('/edge.crt', {
+        headers: { NodeName: 'edge-1' },
+        body: csr,
+        ...(await expiredCertificate(daysAgo, 'machine-a')),
+      });
+    const nodes = { apiVersion: 'v1', plural: 'nodes' };
+    const gone = await renewal(1);
+    expect([gone.status, gone.body.toString()]).toEqual([401, expect.stringContaining('no such Node')]);
+    const annotations = { [machineAnnotation]: 'machine-a' };
+    await api.create(nodes, { metadata: { name: 'edge-1', annotations } });
+    const renewed = await renewal(1);
+    expect(renewed.status).toBe(200);
+    expect(Date.parse(new X509Certificate(renewed.body).validTo)).toBeGreaterThan(Date.now());
+    const late = await renewal(91);
+    expect([late.status, late.body.toString()]).toEqual([401, expect.stringContaining('no token was sent')]);
+    const other = { metadata: { annotations: { [machineAnnotation]: 'machine-b' } } };
+    await api.patch({ ...nodes, name: 'edge-1' }, 'merge', other);
+    expect((await renewal(1)).status).toBe(401);
   });
 
   it('takes no certificate of another CA for a proof, but then the token', async () => {
@@ -290,7 +328,75 @@ describe('bootstrap server', () => {
     await createNode('machine-a');
     expect((await joinNode('machine-a')).reply.status).toBe(200);
     const { reply } = await joinNode('machine-b');
-    expect([reply.status, reply.body.toString()]).toEqual([403, expect.stringContaining('another machine')]);
+    const inUse = /the name edge-1 is in use by machine machine-a; choose another with --edgenode-name/;
+    expect([reply.status, reply.body.toString()]).toEqual([403, expect.stringMatching(inUse)]);
+    // Nor one that does not say which it is, as a KubeEdge edge does not.
+    expect((await joinNode()).reply.status).toBe(403);
+  });
+
+  describe('with a named token', () => {
+    let named: NamedTokens;
+    const terms = { expiresMs: undefined, usesMax: undefined, node: undefined };
+
+    beforeEach(() => {
+      named = new NamedTokens({ api, clock });
+    });
+
+    async function join(token: NamedToken, node = 'edge-1', body?: Uint8Array): Promise<[number, string]> {
+      const text = await tokens.issueNamed(authority.certificateHash, token);
+      const reply = await ask('/edge.crt', {
+        headers: { Authorization: `Bearer ${text.slice(text.indexOf('.') + 1)}`, NodeName: node },
+        body: body ?? (await newRequest('CN=whatever')).csr,
+      });
+      return [reply.status, reply.status === 200 ? '' : reply.body.toString()];
+    }
+
+    it('signs as often as it may be used, also when many ask at once', async () => {
+      const token = await named.create({ ...terms, usesMax: 3 });
+      const answers = await Promise.all(Array.from({ length: 8 }, () => join(token)));
+      expect(answers.map(([status]) => status).sort()).toEqual([200, 200, 200, 401, 401, 401, 401, 401]);
+      expect((await join(token))[1]).toMatch(/used up \(3 of 3\).*keadm token create/);
+      expect((await named.list())[0]).toMatchObject({ id: token.id, uses: 3 });
+    });
+
+    it('counts no use of a request that cannot be signed', async () => {
+      const token = await named.create({ ...terms, usesMax: 1 });
+      expect((await join(token, 'edge-1', Buffer.from('no request')))[0]).toBe(400);
+      expect((await join(token))[0]).toBe(200);
+    });
+
+    it('signs for its node only', async () => {
+      const token = await named.create({ ...terms, node: 'edge-1' });
+      const [status, said] = await join(token, 'edge-2');
+      expect([status, said]).toEqual([401, expect.stringMatching(/only for node edge-1, not for edge-2/)]);
+      expect((await join(token, 'edge-1'))[0]).toBe(200);
+    });
+
+    it('is refused at once when deleted, and its nodes renew their certificates on', async () => {
+      const token = await named.create(terms);
+      const { csr, key } = await newRequest('CN=whatever');
+      const text = await tokens.issueNamed(authority.certificateHash, token);
+      const headers = { Authorization: `Bearer ${text.slice(text.indexOf('.') + 1)}`, NodeName: 'edge-1' };
+      const joined = await ask('/edge.crt', { headers, body: csr });
+      expect(joined.status).toBe(200);
+      expect(await named.delete(token.id)).toBe(true);
+      expect(await join(token)).toEqual([401, expect.stringContaining('revoked')]);
+      const own = { cert: certificatePem(joined.body), key };
+      const renewed = await ask('/edge.crt', { headers: { NodeName: 'edge-1' }, body: csr, ...own });
+      expect(renewed.status).toBe(200);
+    });
+
+    it('is refused with how long ago it expired; one for ever is not', async () => {
+      const token = await named.create({ ...terms, expiresMs: clock.now() + 3_000 });
+      const forEver = await named.create(terms);
+      expect((await join(token))[0]).toBe(200);
+      await clock.advance(4_000);
+      expect(await join(token)).toEqual([
+        401,
+        'token expired less than a minute ago; make a new one on the cloud with `keadm gettoken`\n',
+      ]);
+      expect((await join(forEver))[0]).toBe(200);
+    });
   });
 
   it('names the port that is taken', async () => {
@@ -299,6 +405,7 @@ describe('bootstrap server', () => {
       authority,
       tokens,
       api,
+      clock,
       log: silentLog,
       metrics: createCloudHubMetrics(createMetrics()),
     };

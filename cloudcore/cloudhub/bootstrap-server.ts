@@ -14,6 +14,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { describeError, TransportError } from '#protocol/errors.ts';
 import { bootstrapLimits } from '#protocol/limits.ts';
@@ -21,9 +22,12 @@ import { machineHeader } from '#protocol/session.ts';
 import { type KubeApi, KubeError } from '../kube/kube-api.ts';
 import type { CertificateAuthority } from './certificate-authority.ts';
 import type { CloudHubMetrics } from './cloudhub-metrics.ts';
+import { NamedTokens } from './named-tokens.ts';
 import { isMachine, machineOf } from './node-annotations.ts';
-import { CertificateRequestError, isNodeName, type NodeSubject, readNodeSubject } from './pki.ts';
-import { TokenError, type TokenIssuer } from './token.ts';
+import { CertificateRequestError, isNodeName } from './pki.ts';
+import { type PresentNode, presentCertificate } from './present-certificate.ts';
+import type { TokenIssuer } from './token.ts';
+import { TokenError } from './token-error.ts';
 
 export interface BootstrapLimits {
   readonly connectionsMax: number;
@@ -55,6 +59,7 @@ export interface BootstrapComponents {
   readonly authority: CertificateAuthority;
   readonly tokens: TokenIssuer;
   readonly api: KubeApi;
+  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: CloudHubMetrics;
 }
@@ -67,11 +72,13 @@ interface Answer {
 export class BootstrapServer {
   readonly #components: BootstrapComponents;
   readonly #limits: BootstrapLimits;
+  readonly #named: NamedTokens;
   readonly #server: Server;
 
   private constructor(options: BootstrapOptions, components: BootstrapComponents) {
     this.#components = components;
     this.#limits = options.limits ?? defaultBootstrapLimits;
+    this.#named = new NamedTokens(components);
     const { authority } = components;
     this.#server = createServer(
       {
@@ -163,29 +170,47 @@ export class BootstrapServer {
     if (machine !== undefined && !isMachine(machine))
       return text(400, 'the header Hawser-Machine is malformed');
 
-    const present = presentCertificate(request);
+    const present = this.#presentNode(request);
+    let namedToken: string | undefined;
     if (present === undefined) {
-      await this.#components.tokens.verify(bearer(request));
-      const held = machine === undefined ? undefined : (await machineOf(this.#components.api, node)).machine;
+      namedToken = await this.#components.tokens.verify(bearer(request));
+      if (namedToken !== undefined) await this.#named.check(namedToken, node);
+      const { machine: held } = await machineOf(this.#components.api, node);
       if (held !== undefined && held !== machine) {
         return text(
           403,
-          `node ${node} is another machine; choose another name, or delete that node first (kubectl delete node ${node})`,
+          `the name ${node} is in use by machine ${held.slice(0, 12)}; choose another with --edgenode-name, or delete that node first (kubectl delete node ${node})`,
         );
       }
     } else if (present.node !== node) {
       return text(403, `the certificate of node ${present.node} cannot ask for one of node ${node}`);
+    } else if (present.expired && !(await this.#isStill(present))) {
+      return text(401, `the certificate of node ${node} has expired, and there is no such Node any more`);
     }
     const body = await this.#readBody(request);
     if (body === undefined)
       return text(413, `a certificate request has at most ${this.#limits.bodyBytesMax} bytes`);
     const subject = { node, machine: machine ?? present?.machine };
     const certificate = await this.#components.authority.sign(body, subject);
+    // Counted last, so that a request that cannot be signed costs no use, and before the certificate is given away.
+    if (namedToken !== undefined) await this.#named.use(namedToken, node);
     this.#components.log.info(
-      { node, by: present === undefined ? 'token' : 'certificate' },
+      { node, by: present === undefined ? `token ${namedToken ?? 'default'}` : 'certificate' },
       'signed a certificate',
     );
     return { status: 200, body: certificate };
+  }
+
+  #presentNode({ socket }: IncomingMessage): PresentNode | undefined {
+    if (!(socket instanceof TLSSocket)) return undefined;
+    const { authority, clock } = this.#components;
+    return presentCertificate(socket, authority.certificate, clock.now());
+  }
+
+  /** Whether the Node of an expired certificate exists, and is this machine yet. @throws KubeError */
+  async #isStill({ node, machine }: PresentNode): Promise<boolean> {
+    const held = await machineOf(this.#components.api, node);
+    return held.exists && (held.machine === undefined || held.machine === machine);
   }
 
   /** Undefined when it is larger than allowed. */
@@ -216,14 +241,6 @@ export class BootstrapServer {
       return text(503, `the Kubernetes API cannot be asked: ${describeError(error)}`);
     return text(500, 'internal error; cloudcore’s log has the reason');
   }
-}
-
-/** The node certificate that the caller owns and our CA signed, in date. */
-function presentCertificate(request: IncomingMessage): NodeSubject | undefined {
-  const { socket } = request;
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
-  const { raw } = socket.getPeerCertificate();
-  return raw === undefined ? undefined : readNodeSubject(raw);
 }
 
 /** The scheme word is not looked at (wire 2.2). @throws TokenError when there is none */

@@ -1,25 +1,25 @@
 /**
  * Join tokens: KubeEdge's four parts, `<sha256 of the CA, hex>.<jwt>` (wire 2.2), signed with a key of their own
  * that can do nothing else and is created or adopted like the CA. The edge checks the first part against the CA
- * it is shown and sends the rest, so what is verified here is the JWT alone.
+ * it is shown and sends the rest, so what is verified here is the JWT alone. There are two kinds: the rolling one
+ * that cloudcore renews, and named ones, of which named-tokens.ts keeps what they may be used for.
  */
 
 import { randomBytes, randomUUID } from 'node:crypto';
-import { errors, jwtVerify, SignJWT } from 'jose';
+import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { Clock } from '#beehive/clock.ts';
 import { UnrecoverableError } from '#beehive/errors.ts';
-import { HawserError } from '#protocol/errors.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
+import type { NamedToken } from './named-tokens.ts';
 import { SystemSecrets } from './system-secrets.ts';
-
-export class TokenError extends HawserError<
-  { code: 'token-malformed' } | { code: 'token-expired'; expiredAgoMs: number } | { code: 'token-signature' }
-> {}
+import { TokenError } from './token-error.ts';
 
 export interface TokenOptions {
   readonly refreshIntervalMs: number;
 }
 
+/** What stands in `sub`: it tells a named token whose record is gone from the rolling one, which has none. */
+const subject = { rolling: 'rolling', named: 'named' };
 const keySecret = { name: 'hawser-token-key', key: 'key' };
 const tokenSecret = { name: 'tokensecret', key: 'tokendata' };
 const keyBytes = 32;
@@ -35,29 +35,39 @@ export class TokenIssuer {
     this.#clock = clock;
   }
 
-  async issue(caHash: string, lifeMs: number): Promise<string> {
-    const nowSeconds = Math.floor(this.#clock.now() / 1000);
-    const jwt = await new SignJWT()
-      .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
-      .setIssuedAt(nowSeconds)
-      .setExpirationTime(nowSeconds + Math.floor(lifeMs / 1000))
-      .setJti(randomUUID())
-      .sign(this.#key);
-    return `${caHash}.${jwt}`;
+  /** The rolling token. */
+  issue(caHash: string, lifeMs: number): Promise<string> {
+    return this.#sign(caHash, { sub: subject.rolling, jti: randomUUID() }, this.#clock.now() + lifeMs);
   }
 
-  /** @throws TokenError that says what is wrong with the bearer token and what to do. */
-  async verify(jwt: string): Promise<void> {
+  issueNamed(caHash: string, { id, expiresMs }: NamedToken): Promise<string> {
+    return this.#sign(caHash, { sub: subject.named, jti: id }, expiresMs);
+  }
+
+  /**
+   * The id of the named token that this is; undefined: it is a rolling one, whose right is its signature.
+   * @throws TokenError that says what is wrong with the bearer token and what to do.
+   */
+  async verify(jwt: string): Promise<string | undefined> {
     if (jwt.length > tokenCharsMax || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(jwt)) throw malformed();
+    let payload: JWTPayload;
     try {
-      await jwtVerify(jwt, this.#key, {
-        algorithms: [algorithm],
-        requiredClaims: ['exp'],
-        currentDate: new Date(this.#clock.now()),
-      });
+      const now = { currentDate: new Date(this.#clock.now()) };
+      ({ payload } = await jwtVerify(jwt, this.#key, { algorithms: [algorithm], ...now }));
     } catch (error) {
       throw this.#refusal(error);
     }
+    if (payload.sub === subject.named && payload.jti !== undefined) return payload.jti;
+    if (payload.exp === undefined) throw malformed();
+    return undefined;
+  }
+
+  #sign(caHash: string, claims: JWTPayload, expiresMs: number | undefined): Promise<string> {
+    const jwt = new SignJWT(claims)
+      .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
+      .setIssuedAt(Math.floor(this.#clock.now() / 1000));
+    if (expiresMs !== undefined) jwt.setExpirationTime(Math.floor(expiresMs / 1000));
+    return jwt.sign(this.#key).then((signed) => `${caHash}.${signed}`);
   }
 
   #refusal(error: unknown): TokenError {
