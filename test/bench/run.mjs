@@ -1,0 +1,50 @@
+// `npm run bench -- NAME [flags]`: bundles the benchmarks beside a copy of the daemons, so that a build under way
+// meanwhile changes nothing of what is measured, and runs one.
+
+import { spawn } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+if ((await run(process.execPath, [join(root, 'build/ensure.mjs')])) !== 0) process.exit(1);
+const { build } = await import('esbuild');
+
+// Below the package, where the packages outside of the bundles are found.
+const cache = join(root, 'node_modules/.cache');
+await mkdir(cache, { recursive: true });
+const dir = await mkdtemp(join(cache, 'hawser-bench-'));
+process.on('SIGINT', () => {});
+try {
+  await cp(join(root, 'dist'), dir, { recursive: true });
+  await build({
+    absWorkingDir: root,
+    entryPoints: {
+      bench: 'test/bench/main.ts',
+      'simulated-edges': 'test/bench/edges/simulated-edges-main.ts',
+    },
+    outdir: dir,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    splitting: true,
+    chunkNames: 'bench-chunks/[name]-[hash]',
+    mainFields: ['module', 'main'],
+    external: ['better-sqlite3'],
+    alias: { '@peculiar/x509': '@peculiar/x509/build/x509.es.js' },
+    banner: {
+      js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
+    },
+    logLevel: 'warning',
+  });
+  process.exitCode = await run(process.execPath, [join(dir, 'bench.js'), ...process.argv.slice(2)]);
+} finally {
+  await rm(dir, { recursive: true, force: true });
+}
+
+function run(command, args) {
+  return new Promise((resolve) => {
+    spawn(command, args, { stdio: 'inherit' }).on('close', (code) => resolve(code ?? 1));
+  });
+}
