@@ -107,7 +107,8 @@ describe('an inbox', () => {
           let left = jobs.length;
           const stop = new AbortController();
           if (left === 0) stop.abort();
-          jobs.forEach(([key, turns], index) => bus.send('a', envelope(`k${key}`, { index, turns })));
+          for (const [index, [key, turns]] of jobs.entries())
+            bus.send('a', envelope(`k${key}`, { index, turns }));
           await bus.serve(
             'a',
             async ({ route, content }) => {

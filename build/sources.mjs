@@ -11,7 +11,7 @@ export const entryPoints = {
   edgecore: 'edgecore/main.ts',
   keadm: 'keadm/main.ts',
   quickstart: 'keadm/quickstart/main.ts',
-  "process-logs": "edgecore/edged/runtime/process-logs-main.ts",
+  'process-logs': 'edgecore/edged/runtime/process-logs-main.ts',
   supervise: 'keadm/service/supervise-main.ts',
   thermometer: 'mapper/main.ts',
 };

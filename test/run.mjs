@@ -16,7 +16,14 @@ const stages = [
   ...['unit', 'integration', 'e2e'].map((project) => [
     `${project} tests`,
     'node_modules/vitest/vitest.mjs',
-    ['run', '--project', project, '--reporter=default', '--reporter=./test/outcome-reporter.ts', ...process.argv.slice(2)],
+    [
+      'run',
+      '--project',
+      project,
+      '--reporter=default',
+      '--reporter=./test/outcome-reporter.ts',
+      ...process.argv.slice(2),
+    ],
   ]),
 ];
 
@@ -33,7 +40,8 @@ const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
 const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
 const skipped = outcomes.flatMap((outcome) => outcome.skipped);
 process.stdout.write('\n== what ran\n');
-for (const { name, code, seconds } of stageResults) process.stdout.write(`${code === 0 ? '✓' : '✗'} ${name} (${seconds} s)\n`);
+for (const { name, code, seconds } of stageResults)
+  process.stdout.write(`${code === 0 ? '✓' : '✗'} ${name} (${seconds} s)\n`);
 if (skipped.length > 0) process.stdout.write('\n== what was skipped, and why\n');
 for (const { name, reason } of skipped) process.stdout.write(`- ${name}: ${reason}\n`);
 const skipsForbidden = process.env.HAWSER_TEST_SKIPS === 'forbidden' && skipped.length > 0;
@@ -45,7 +53,11 @@ process.exit(stageResults.every(({ code }) => code === 0) && passed > 0 && !skip
 function run(script, args) {
   return new Promise((resolve) => {
     const env = { ...process.env, HAWSER_TEST_OUTCOME: outcomeFile };
-    const child = spawn(process.execPath, [join(root, script), ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env });
+    const child = spawn(process.execPath, [join(root, script), ...args], {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env,
+    });
     child.on('close', (code) => resolve(code ?? 1));
   });
 }
@@ -57,5 +69,8 @@ function readOutcomes() {
   } catch (error) {
     if (error.code !== 'ENOENT') throw error;
   }
-  return text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line));
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
 }

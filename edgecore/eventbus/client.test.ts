@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describeUnless } from '#test/describe-unless.ts';
 import { brokerAnswers } from './client.ts';
 import { client, freePort, TestBus } from './test-bus.ts';
 
@@ -31,7 +32,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-describe.skipIf(binary === undefined)(`with mosquitto${binary === undefined ? `: ${reason}` : ''}`, () => {
+describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () => {
   test('hears and speaks through it, and does not hear what it says itself on device topics', async () => {
     await startBroker();
     await start();

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parseYamlDocuments } from '#beehive/yaml.ts';
 import {
   createDeviceController,
@@ -21,6 +21,7 @@ import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
 import { edgeRoleLabel } from '#protocol/names.ts';
 import { type KubeObject, kubeObjectSchema } from '#protocol/resources/object.ts';
 import { type ControllerFixture, startController } from '#test/fixtures/controller.ts';
+import { describeUnless, needsCluster } from '../describe-unless.ts';
 
 const kubeconfig = process.env.HAWSER_TEST_KUBECONFIG;
 const plurals: Readonly<Record<string, string>> = {
@@ -78,7 +79,7 @@ async function asCloudcore(admin: KubeClient, adminConfig: string, dir: string):
   return file;
 }
 
-describe.skipIf(kubeconfig === undefined)('controllers on a real API, with the rights of cloudcore', () => {
+describeUnless(needsCluster, 'controllers on a real API, with the rights of cloudcore', () => {
   const id = randomUUID().slice(0, 8);
   const namespace = `controllers-${id}`;
   const node = `edge-${id}`;

@@ -5,8 +5,9 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RunningServer } from '#apiserver/testing/running-server.ts';
+import { describeUnless } from '../describe-unless.ts';
 
 function findKubectl(): string | undefined {
   const named = process.env.HAWSER_TEST_KUBECTL;
@@ -77,8 +78,9 @@ metadata: {name: one}
 spec: {size: ${size}${more}}
 `;
 
-describe.skipIf(kubectlFile === undefined)(
-  'kubectl (skipped when neither PATH nor HAWSER_TEST_KUBECTL has one)',
+describeUnless(
+  kubectlFile === undefined ? 'no kubectl: neither on PATH nor named by HAWSER_TEST_KUBECTL' : undefined,
+  'kubectl',
   () => {
     let server: RunningServer;
     let directory: string;

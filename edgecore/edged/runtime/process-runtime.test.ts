@@ -16,6 +16,7 @@ import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
+import { describeUnless, itUnless } from '#test/describe-unless.ts';
 import { describeRuntimeService } from '#test/suites/runtime-service.suite.ts';
 import { bundleLogWriter } from './bundled-log-writer.ts';
 import { rotatedFiles } from './cri-log.ts';
@@ -243,7 +244,7 @@ describe('process runtime', () => {
   });
 
   const machine = probeNamespace(mkdtempSync(join(tmpdir(), 'hawser-probe-')));
-  describe.skipIf(machine.refused !== undefined)('with mounts', () => {
+  describeUnless(machine.refused, 'with mounts', () => {
     it('shows volumes at their mountPath to the container and to nobody else', async () => {
       mkdirSync(join(directory, 'volume'));
       writeFileSync(join(directory, 'volume/a.txt'), 'from the volume\n');
@@ -291,7 +292,8 @@ describe('process runtime', () => {
     });
   });
 
-  it.skipIf(process.getuid?.() !== 0)(
+  itUnless(
+    process.getuid?.() === 0 ? undefined : 'only root may become another user',
     'runs as the user that the pod names, without steering the way there',
     async () => {
       const env = new Map([['LD_PRELOAD', '/no/such.so']]);
