@@ -23,8 +23,9 @@ export function createScheduler(components: ControllerComponents): Controller {
           const again = new Promise<void>((resolve) => {
             wake = resolve;
           });
-          const loads = loadsOf(api);
-          for (const pod of waitingPods(api)) {
+          const waiting = waitingPods(api);
+          const loads = waiting.length === 0 ? [] : loadsOf(api);
+          for (const pod of waiting) {
             await attempt(log, `pod ${pod.metadata.name}`, () => schedule(components, pod, loads));
           }
           await again;
