@@ -27,7 +27,11 @@ export const edgecoreConfigSchema = z.strictObject({
     .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/, 'must be usable as a label value')
     .default(''),
   database: z
-    .strictObject({ dataSource: z.string().min(1).default('/var/lib/kubeedge/edgecore.db') })
+    .strictObject({
+      dataSource: z.string().min(1).default('/var/lib/kubeedge/edgecore.db'),
+      /** Opens the sealed values of the database; apart from it, so that no copy of it goes with the key. */
+      sealKeyFile: z.string().min(1).default('/etc/kubeedge/edge-seal.key'),
+    })
     .prefault({}),
   /** `/healthz`, `/readyz` (connected to the cloud) and `/metrics`; empty: none. */
   monitorServer: z

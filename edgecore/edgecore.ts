@@ -30,6 +30,7 @@ import { createMetaManager, metaManagerInbox } from './metamanager/metamanager.t
 import { openDatabase, type Store } from './store/database.ts';
 import { StoreError } from './store/errors.ts';
 import { lockInstance } from './store/instance-lock.ts';
+import { openSealKey, sealedValues } from './store/sealed-values.ts';
 
 /** Resolves when the signal was aborted and everything is closed. @throws UnrecoverableError */
 export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: AbortSignal): Promise<void> {
@@ -41,7 +42,7 @@ export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: 
   const base = { clock: systemClock, random: systemRandom, log, metrics: createMetrics() };
   tellWhatIsUnused(loaded, log);
 
-  const { store, close } = openStore(dataSource, log);
+  const { store, close } = openStore(config.database, log);
   try {
     const bus = new Bus(base);
     const edge = { ...base, bus, store };
@@ -87,10 +88,14 @@ export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: 
 }
 
 /** @throws UnrecoverableError when another edgecore has it, or a newer version wrote it. */
-function openStore(file: string, log: Log): { store: Store; close(): Promise<void> } {
+function openStore(
+  { dataSource: file, sealKeyFile }: EdgecoreConfig['database'],
+  log: Log,
+): { store: Store; close(): Promise<void> } {
   try {
     const lock = lockInstance(file);
-    const store = openDatabase(file, { log });
+    const codec = sealedValues(openSealKey(sealKeyFile, { log }));
+    const store = openDatabase(file, { log, codec });
     const close = async () => {
       await store.close();
       lock.release();
@@ -99,7 +104,7 @@ function openStore(file: string, log: Log): { store: Store; close(): Promise<voi
   } catch (error) {
     if (error instanceof StoreError) throw new UnrecoverableError(error.message, { cause: error });
     throw new UnrecoverableError(
-      `cannot open the store ${file}; check that this user may write there, or set database.dataSource`,
+      `cannot open the store ${file} with the key ${sealKeyFile}; check that this user may write there, or set database.dataSource and database.sealKeyFile`,
       { cause: error },
     );
   }

@@ -63,7 +63,7 @@ export function edgeConfig(options: EdgeConfigOptions): ConfigTree {
     apiVersion: 'edgecore.config.kubeedge.io/v1alpha2',
     kind: 'EdgeCore',
     instanceID: options.instanceId,
-    database: { dataSource: `${layout.libDir}/edgecore.db` },
+    database: { dataSource: `${layout.libDir}/edgecore.db`, sealKeyFile: layout.sealKeyFile },
     monitorServer: { bindAddress: `${loopback}:${ports.monitor}` },
     modules: {
       edged: {

@@ -24,6 +24,8 @@ export interface EdgeLayout {
   readonly caDir: string;
   readonly certDir: string;
   readonly bootstrapFile: string;
+  /** The key of what is sealed in edgecore's database. */
+  readonly sealKeyFile: string;
   readonly libDir: string;
   /** Volumes and the state of the process runtime; not the kubelet's own directory, which may be in use. */
   readonly podDir: string;
@@ -55,6 +57,7 @@ export function edgeLayout(dataDir: string | undefined): EdgeLayout {
     caDir: join(etc, 'ca'),
     certDir: join(etc, 'certs'),
     bootstrapFile: join(etc, 'bootstrap-edgecore.conf'),
+    sealKeyFile: join(etc, 'edge-seal.key'),
     libDir: lib,
     podDir: join(lib, 'edged'),
     logDir: log,

@@ -12,15 +12,19 @@ import { type Sql, SqlConnection } from './connection.ts';
 import { StoreError } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';
 import { migrations } from './migrations.ts';
+import { sealRows } from './sealing.ts';
+import { plainValues, type ValueCodec } from './value-codec.ts';
 
 /**
- * How much of what was stored is here: all of it, what a copy had, or nothing, because the file was damaged (or
+ * How much of what was stored is here: all of it, a part (what a copy had, or what the key still opens), or nothing, because the file was damaged (or
  * there never was one). Unless it is `whole`, that something is not stored does not mean that it is not wanted.
  */
 export type Completeness = 'whole' | 'copy' | 'empty';
 
 export interface Store {
   readonly completeness: Completeness;
+  /** How values of objects are written and read; what must not lie readable on the disk is sealed by it. */
+  readonly codec: ValueCodec;
   /** At once, of what is committed: a write that is not awaited is not seen. */
   read<T>(query: (sql: Sql) => T): T;
   /** Resolves when the change is on the disk. `change` runs later, synchronously, and may run SQL only. */
@@ -36,15 +40,21 @@ export interface Store {
 const damageCode = /^SQLITE_(CORRUPT|NOTADB)/;
 
 /** @throws StoreError `newer`, and the system's error when the file cannot be made at all. */
-export function openDatabase(file: string, { log }: { log: Log }): Store {
+export function openDatabase(file: string, components: { log: Log; codec?: ValueCodec }): Store {
   mkdirSync(dirname(file), { recursive: true });
-  const { connection, completeness } = openOrReplace(file, log.child({ module: 'store', file }));
+  const { codec = plainValues } = components;
+  const log = components.log.child({ module: 'store', file });
+  const { connection, completeness: found } = openOrReplace(file, log);
+  const readableCopies = [copyOf(file), ...partsOf(asideOf(file))];
+  const lost = sealRows(connection, codec, { log, readableCopies });
+  const completeness = found === 'whole' && lost > 0 ? 'copy' : found;
   const commits = new GroupCommit(connection);
   const copied = keepCopy(connection, file).catch((error: unknown) =>
     log.warn({ reason: describeError(error) }, 'could not keep a copy of the store'),
   );
   return {
     completeness,
+    codec,
     read: (query) => query(connection),
     write: (change) => commits.add(() => change(connection)),
     get waiting() {
@@ -136,14 +146,24 @@ function copyOf(file: string): string {
   return `${file}.last-good`;
 }
 
+function asideOf(file: string): string {
+  return `${file}.damaged`;
+}
+
+/** A database with its WAL and the index of that. */
+function partsOf(file: string): string[] {
+  return ['', '-wal', '-shm'].map((suffix) => `${file}${suffix}`);
+}
+
 /** One damaged file is kept for whoever wants to look; an older one makes room. */
 function setAside(file: string): string {
-  const aside = `${file}.damaged`;
-  for (const part of ['', '-wal', '-shm']) {
-    rmSync(`${aside}${part}`, { force: true });
-    if (existsSync(`${file}${part}`)) renameSync(`${file}${part}`, `${aside}${part}`);
+  const asides = partsOf(asideOf(file));
+  for (const [at, part] of partsOf(file).entries()) {
+    const aside = asides[at] ?? '';
+    rmSync(aside, { force: true });
+    if (existsSync(part)) renameSync(part, aside);
   }
-  return aside;
+  return asideOf(file);
 }
 
 async function keepCopy(connection: SqlConnection, file: string): Promise<void> {

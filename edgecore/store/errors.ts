@@ -10,6 +10,8 @@ export class StoreError extends HawserError<
   | { code: 'not-committed'; sqlite: string }
   | { code: 'in-use'; file: string }
   | { code: 'damaged'; file: string; reason: string }
+  /** Sealed with another key, for another row, or damaged. */
+  | { code: 'unsealable'; key: string }
   /** Written by a later version of this program. */
   | { code: 'newer'; file: string; found: number; known: number }
 > {}

@@ -9,6 +9,7 @@ import { describeError } from '#protocol/errors.ts';
 import type { HeldObject } from '#protocol/session.ts';
 import type { Sql } from './connection.ts';
 import type { Store } from './database.ts';
+import type { ValueCodec } from './value-codec.ts';
 
 export interface MetaRow {
   /** The message resource: `default/pod/web`, `null/node/edge-1`. */
@@ -19,17 +20,6 @@ export interface MetaRow {
   readonly uid: string | undefined;
   readonly resourceVersion: string | undefined;
 }
-
-export interface ValueCodec {
-  encode(type: string, value: unknown): string;
-  /** @throws when the text is not what `encode` wrote. */
-  decode(type: string, text: string): unknown;
-}
-
-export const plainValues: ValueCodec = {
-  encode: (_type, value) => JSON.stringify(value),
-  decode: (_type, text) => JSON.parse(text),
-};
 
 interface StoredRow {
   readonly key: string;
@@ -91,7 +81,7 @@ export class MetaRows {
          uid = excluded.uid, resource_version = excluded.resource_version`,
       row.key,
       row.type,
-      this.#codec.encode(row.type, row.value),
+      this.#codec.encode(row, row.value),
       row.uid ?? null,
       row.resourceVersion ?? null,
     );
@@ -123,7 +113,7 @@ export class MetaRows {
   /** A row that cannot be read is as good as absent: the cloud sends it again. */
   #open(row: StoredRow): MetaRow | undefined {
     try {
-      const value = this.#codec.decode(row.type, row.value);
+      const value = this.#codec.decode(row, row.value);
       return {
         key: row.key,
         type: row.type,
@@ -140,12 +130,10 @@ export class MetaRows {
 
 export class MetaStore {
   readonly #store: Store;
-  readonly #codec: ValueCodec;
   readonly #log: Log;
 
-  constructor(store: Store, components: { log: Log; codec?: ValueCodec }) {
+  constructor(store: Store, components: { log: Log }) {
     this.#store = store;
-    this.#codec = components.codec ?? plainValues;
     this.#log = components.log.child({ module: 'metastore' });
   }
 
@@ -159,7 +147,7 @@ export class MetaStore {
   }
 
   #rows(sql: Sql): MetaRows {
-    return new MetaRows(sql, this.#codec, this.#log);
+    return new MetaRows(sql, this.#store.codec, this.#log);
   }
 }
 

@@ -193,6 +193,7 @@ function dataPaths(layout: EdgeLayout, service: Service): string[] {
   const stores = [store, `${store}.last-good`, `${store}.damaged`];
   return [
     layout.configFile,
+    ...[layout.sealKeyFile, `${layout.sealKeyFile}.damaged`],
     ...stores.flatMap((file) => [file, `${file}-wal`, `${file}-shm`]),
     `${store}.lock`,
     layout.podDir,

@@ -162,7 +162,7 @@ class Edgecore {
     const dir = space.edgeDir(node);
     await mkdir(dir, { recursive: true });
     const config = {
-      database: { dataSource: join(dir, 'edgecore.db') },
+      database: { dataSource: join(dir, 'edgecore.db'), sealKeyFile: join(dir, 'edge-seal.key') },
       modules: {
         edged: {
           hostnameOverride: node,
