@@ -33,6 +33,7 @@ class Rig {
   readonly stop = new AbortController();
   /** Call it, and the certificate has been renewed. */
   renew = () => {};
+  failRenewal = (_: Error) => {};
   readonly #watchers = new Set<() => void>();
   #running: Promise<void> = Promise.resolve();
   #serving: Promise<void>[] = [];
@@ -161,6 +162,7 @@ class Rig {
   #renewed(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       this.renew = resolve;
+      this.failRenewal = reject;
       signal.addEventListener('abort', () => reject(new CancelledError()), { once: true });
     });
   }
@@ -312,6 +314,44 @@ test('while MetaManager takes no more, nothing is read, nothing is lost, and no 
       ?.map((e) => e.route.resource)
       .slice(1),
   ).toEqual(Array.from({ length: 10 }, (_, at) => `default/pod/p${at}`));
+});
+
+test.each([
+  ['of ours: at once', true, 0],
+  ['of KubeEdge: only after it has forgotten the old connection', false, 2_000],
+])('a renewed certificate is used over a new connection to a cloud %s', async (_, ours, pauseMs) => {
+  rig = new Rig({ ours });
+  await rig.listen();
+  const connecting = rig.connected();
+  rig.start();
+  const cloud = await connecting;
+  await cloud.send(down('resource', 'default/pod/first'));
+  await rig.pass(400);
+  rig.renew();
+  // Something passes every 400 ms: the link is not ended between, until it has waited long enough.
+  for (let n = 0; n < 5; n += 1) {
+    await cloud.send(down('resource', `default/pod/${n}`));
+    await rig.clock.advance(400);
+  }
+  expect(rig.news()).toEqual(['cloud_connected']);
+  const again = rig.until(() => rig.connections.length === 2);
+  await rig.clock.advance(500 + pauseMs);
+  await again;
+  await rig.until(() => rig.news().length === 3);
+  expect(rig.got.get('metamanager')?.filter((e) => e.route.resource.includes('/pod/'))).toHaveLength(6);
+  expect(rig.said.some(({ text }) => text.includes('lost the cloud'))).toBe(false);
+});
+
+test('a certificate that cannot be renewed here is no reason to end anything', async () => {
+  rig = new Rig();
+  await rig.listen();
+  const connecting = rig.connected();
+  rig.start();
+  await connecting;
+  rig.failRenewal(new Error('no space left on device'));
+  await rig.until(() => rig.said.some(({ text }) => text.includes('cannot renew the certificate')));
+  await rig.pass(20_000);
+  expect(rig.news()).toEqual(['cloud_connected']);
 });
 
 test('another full module does not hold up the socket', async () => {

@@ -11,6 +11,7 @@ import type { Log } from '#beehive/log.ts';
 import type { Metrics } from '#beehive/metrics.ts';
 import type { Module } from '#beehive/module.ts';
 import type { Random } from '#beehive/random.ts';
+import { RateLimit } from '#beehive/rate-limit.ts';
 import { CancelledError, describeError, TransportError } from '#protocol/errors.ts';
 import { frameLimits, inboxLimits } from '#protocol/limits.ts';
 import { type Envelope, newEnvelope, replyError } from '#protocol/message.ts';
@@ -27,7 +28,6 @@ import type { Connection, TlsIdentity, Transport } from '#protocol/transport/tra
 import type { Certificates } from './certificates.ts';
 import { Complaint } from './complaint.ts';
 import { Link, type LinkOptions } from './link.ts';
-import { RateLimit } from './rate-limit.ts';
 
 export interface EdgeHubOptions extends LinkOptions {
   readonly nodeName: string;
@@ -109,7 +109,7 @@ class Work {
   #link: Link | undefined;
   #news = new AbortController();
   /** The certificate whose renewal is awaited, and how to stop that. */
-  #renewal = { cert: '', stop: new AbortController() };
+  #renewal: { cert: string; stop: AbortController } | undefined;
 
   constructor(options: EdgeHubOptions, components: EdgeHubComponents, gauges: Gauges, signal: AbortSignal) {
     this.#options = options;
@@ -162,8 +162,8 @@ class Work {
 
   /** Once a newer certificate is there, the connection is made again with it, between two messages. */
   #awaitRenewal(identity: TlsIdentity): void {
-    if (this.#renewal.cert === identity.cert) return;
-    this.#renewal.stop.abort();
+    if (this.#renewal?.cert === identity.cert) return;
+    this.#renewal?.stop.abort();
     const stop = new AbortController();
     this.#renewal = { cert: identity.cert, stop };
     const signal = AbortSignal.any([stop.signal, this.#signal]);
@@ -171,7 +171,7 @@ class Work {
       () => this.#link?.endWhenQuiet('renewed'),
       (error: unknown) => {
         if (error instanceof CancelledError) return;
-        this.#renewal = { cert: '', stop };
+        this.#renewal = undefined;
         this.#components.log.error(
           { err: error },
           'cannot renew the certificate; trying at the next connect',

@@ -29,7 +29,7 @@ export interface LinkComponents {
 }
 
 /** A link is ended on purpose when nothing has passed for this long, or after the second time at the latest. */
-const quiet = { afterMs: 500, atLatestMs: 10_000 };
+const quiet = { afterMs: 500, atLatestMs: 3_000 };
 
 export class Link {
   /** Whether the other end is a cloud of ours. */

@@ -26,6 +26,8 @@ export interface RenewalComponents {
 const retry = { firstMs: 2_000, maxMs: 32_000, jitter: 0.2 };
 /** The wall clock may be set while we sleep, and no timer lasts a year. */
 const lookEveryMs = 600_000;
+/** Before the first try, so that certificates which are short-lived from the start are not renewed in a circle. */
+const restMs = 60_000;
 
 /** A random moment of 70 to 90 % of the certificate's life. */
 export function renewalTimeMs(certificate: string, random: Random): number {
@@ -42,6 +44,7 @@ export async function renewInTime(
   signal: AbortSignal,
 ): Promise<TlsIdentity> {
   const dueMs = renewalTimeMs(identity.cert, random);
+  await clock.sleep(restMs, signal);
   for (let leftMs = dueMs - clock.now(); leftMs > 0; leftMs = dueMs - clock.now()) {
     await clock.sleep(Math.min(leftMs, lookEveryMs), signal);
   }
