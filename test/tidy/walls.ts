@@ -28,7 +28,6 @@ const libraryOwners: Readonly<Record<string, readonly string[]>> = {
   commander: ['keadm/'],
   // Beside the build, what makes one file of the log writer for its tests.
   esbuild: ['build/', 'edgecore/edged/runtime/bundled-log-writer.ts'],
-  'fast-json-patch': ['apiserver/patch/'],
   jose: certificateOwners,
   mqtt: ['edgecore/eventbus/', 'mapper/'],
   pino: ['beehive/log.ts'],
