@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
+import { CancelledError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects, TokenRequest } from './cluster-objects.ts';
 import { type Pod, podSchema } from './pod.ts';
@@ -121,6 +122,37 @@ describe('volumes', () => {
     await volumes.remove('u');
     expect(await volumes.present()).toEqual([]);
     expect(await readdir(host)).toEqual(['keep']);
+  });
+
+  it('writes nothing for a pod that was removed while its token was asked for', async () => {
+    const slow: ClusterObjects = {
+      ...objects,
+      async token() {
+        await volumes.remove('u');
+        return { token: 'late', expiresAtMs: clock.now() + 3_600_000 };
+      },
+    };
+    volumes = createVolumes(root, { objects: slow, clock });
+    const sources = [{ serviceAccountToken: { path: 'token' } }];
+    const all = [
+      { name: 'e', emptyDir: {} },
+      { name: 'api', projected: { sources } },
+    ];
+    await expect(prepare(...all)).rejects.toThrow(CancelledError);
+    expect(await volumes.present()).toEqual([]);
+  });
+
+  it('removes a pod whose files are being written', async () => {
+    for (let n = 0; n < 200; n += 1) known.set(`n/configmap/m${n}`, { k: 'v' });
+    const volumesOfPod = Array.from({ length: 200 }, (_, n) => ({
+      name: `v${n}`,
+      configMap: { name: `m${n}` },
+    }));
+    const preparing = expect(prepare(...volumesOfPod)).rejects.toThrow(CancelledError);
+    while ((await volumes.present()).length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await volumes.remove('u');
+    await preparing;
+    expect(await volumes.present()).toEqual([]);
   });
 
   it('checks hostPath types', async () => {

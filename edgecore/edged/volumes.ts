@@ -1,11 +1,13 @@
 /**
  * The volumes of pods as directories below `<root>/pods/<uid>/volumes`. `prepare` makes or refreshes them all and
- * may be called at any time; `remove` deletes what is ours of them, never what a hostPath leads to.
+ * may be called at any time; `remove` deletes what is ours of them, never what a hostPath leads to, and what is
+ * being prepared at that moment writes nothing any more: its answer from the cloud may come a minute later.
  */
 
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
+import { CancelledError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { ContainerConfigError } from './env.ts';
@@ -21,11 +23,17 @@ export interface PreparedVolumes {
 }
 
 export interface Volumes {
-  /** @throws ContainerConfigError, ObjectUnavailableError with what is missing. */
+  /** @throws ContainerConfigError, ObjectUnavailableError with what is missing; CancelledError when removed. */
   prepare(pod: Pod, around: PodSurroundings): Promise<PreparedVolumes>;
   remove(podUid: string): Promise<void>;
   /** Pods that have a directory here. */
   present(): Promise<readonly string[]>;
+}
+
+interface Preparation {
+  readonly podUid: string;
+  removed: boolean;
+  write: Promise<unknown>;
 }
 
 /** The volume that service-account admission adds to every pod; nobody asked for it. */
@@ -35,11 +43,19 @@ export function createVolumes(root: string, components: { objects: ClusterObject
   const { objects, clock } = components;
   const podsDirectory = join(root, 'pods');
   const podDirectory = (uid: string) => join(podsDirectory, uid);
+  const underway = new Set<Preparation>();
+
+  async function unlessRemoved(preparation: Preparation, write: () => Promise<unknown>): Promise<void> {
+    if (preparation.removed) throw new CancelledError();
+    preparation.write = write();
+    await preparation.write;
+  }
 
   async function prepareOne(
     pod: Pod,
     volume: PodVolume,
     around: PodSurroundings,
+    preparation: Preparation,
   ): Promise<{ path: string; refreshAtMs: number | undefined }> {
     if (volume.hostPath) {
       await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? '', volume.name);
@@ -48,13 +64,13 @@ export function createVolumes(root: string, components: { objects: ClusterObject
     refuseName(volume.name);
     const path = join(podDirectory(pod.metadata.uid), 'volumes', volume.name);
     if (volume.emptyDir) {
-      await mkdir(path, { recursive: true, mode: 0o777 });
+      await unlessRemoved(preparation, () => mkdir(path, { recursive: true, mode: 0o777 }));
       return { path, refreshAtMs: undefined };
     }
     const rendered = await renderVolume(volume, { pod, objects, around, nowMs: clock.now() });
     if (rendered === undefined)
       throw new ContainerConfigError(`volume ${volume.name}: this kind of volume is not supported here`);
-    await writeVolume(path, rendered.files);
+    await unlessRemoved(preparation, () => writeVolume(path, rendered.files));
     return { path, refreshAtMs: rendered.refreshAtMs };
   }
 
@@ -62,16 +78,34 @@ export function createVolumes(root: string, components: { objects: ClusterObject
     async prepare(pod, around) {
       const paths = new Map<string, string>();
       let refreshAtMs: number | undefined;
-      for (const volume of pod.spec.volumes) {
-        const prepared = await prepareOne(pod, volume, around);
-        paths.set(volume.name, prepared.path);
-        const atMs = prepared.refreshAtMs;
-        if (atMs !== undefined) refreshAtMs = Math.min(atMs, refreshAtMs ?? atMs);
+      const preparation: Preparation = {
+        podUid: pod.metadata.uid,
+        removed: false,
+        write: Promise.resolve(),
+      };
+      underway.add(preparation);
+      try {
+        for (const volume of pod.spec.volumes) {
+          const prepared = await prepareOne(pod, volume, around, preparation);
+          paths.set(volume.name, prepared.path);
+          const atMs = prepared.refreshAtMs;
+          if (atMs !== undefined) refreshAtMs = Math.min(atMs, refreshAtMs ?? atMs);
+        }
+      } finally {
+        underway.delete(preparation);
       }
       return { paths, refreshAtMs };
     },
     async remove(podUid) {
       refuseName(podUid);
+      const writes: Promise<unknown>[] = [];
+      for (const preparation of underway) {
+        if (preparation.podUid !== podUid) continue;
+        preparation.removed = true;
+        writes.push(preparation.write);
+      }
+      // Who prepares hears of a failed write; here it only has to be over.
+      await Promise.allSettled(writes);
       await rm(podDirectory(podUid), { recursive: true, force: true });
     },
     present: () => readdir(podsDirectory).catch(() => []),
