@@ -30,10 +30,29 @@ export interface Volumes {
   present(): Promise<readonly string[]>;
 }
 
-interface Preparation {
+/** One call of `prepare`, for as long as it runs. */
+class Preparation {
   readonly podUid: string;
-  removed: boolean;
-  write: Promise<unknown>;
+  #removed = false;
+  #write: Promise<unknown> = Promise.resolve();
+
+  constructor(podUid: string) {
+    this.podUid = podUid;
+  }
+
+  /** @throws CancelledError when the pod has been removed. */
+  async write(work: () => Promise<unknown>): Promise<void> {
+    if (this.#removed) throw new CancelledError();
+    this.#write = work();
+    await this.#write;
+  }
+
+  /** Resolves when nothing is written any more. */
+  async end(): Promise<void> {
+    this.#removed = true;
+    // Who prepares hears of a failed write; here it only has to be over.
+    await this.#write.catch(() => {});
+  }
 }
 
 /** The volume that service-account admission adds to every pod; nobody asked for it. */
@@ -44,12 +63,6 @@ export function createVolumes(root: string, components: { objects: ClusterObject
   const podsDirectory = join(root, 'pods');
   const podDirectory = (uid: string) => join(podsDirectory, uid);
   const underway = new Set<Preparation>();
-
-  async function unlessRemoved(preparation: Preparation, write: () => Promise<unknown>): Promise<void> {
-    if (preparation.removed) throw new CancelledError();
-    preparation.write = write();
-    await preparation.write;
-  }
 
   async function prepareOne(
     pod: Pod,
@@ -64,13 +77,13 @@ export function createVolumes(root: string, components: { objects: ClusterObject
     refuseName(volume.name);
     const path = join(podDirectory(pod.metadata.uid), 'volumes', volume.name);
     if (volume.emptyDir) {
-      await unlessRemoved(preparation, () => mkdir(path, { recursive: true, mode: 0o777 }));
+      await preparation.write(() => mkdir(path, { recursive: true, mode: 0o777 }));
       return { path, refreshAtMs: undefined };
     }
     const rendered = await renderVolume(volume, { pod, objects, around, nowMs: clock.now() });
     if (rendered === undefined)
       throw new ContainerConfigError(`volume ${volume.name}: this kind of volume is not supported here`);
-    await unlessRemoved(preparation, () => writeVolume(path, rendered.files));
+    await preparation.write(() => writeVolume(path, rendered.files));
     return { path, refreshAtMs: rendered.refreshAtMs };
   }
 
@@ -78,11 +91,7 @@ export function createVolumes(root: string, components: { objects: ClusterObject
     async prepare(pod, around) {
       const paths = new Map<string, string>();
       let refreshAtMs: number | undefined;
-      const preparation: Preparation = {
-        podUid: pod.metadata.uid,
-        removed: false,
-        write: Promise.resolve(),
-      };
+      const preparation = new Preparation(pod.metadata.uid);
       underway.add(preparation);
       try {
         for (const volume of pod.spec.volumes) {
@@ -98,14 +107,8 @@ export function createVolumes(root: string, components: { objects: ClusterObject
     },
     async remove(podUid) {
       refuseName(podUid);
-      const writes: Promise<unknown>[] = [];
-      for (const preparation of underway) {
-        if (preparation.podUid !== podUid) continue;
-        preparation.removed = true;
-        writes.push(preparation.write);
-      }
-      // Who prepares hears of a failed write; here it only has to be over.
-      await Promise.allSettled(writes);
+      const open = [...underway].filter((preparation) => preparation.podUid === podUid);
+      await Promise.all(open.map((preparation) => preparation.end()));
       await rm(podDirectory(podUid), { recursive: true, force: true });
     },
     present: () => readdir(podsDirectory).catch(() => []),
