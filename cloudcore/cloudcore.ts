@@ -7,6 +7,7 @@ import type { LoadedConfig } from '#beehive/config-file.ts';
 import { createLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
 import type { Module } from '#beehive/module.ts';
+import { createMonitorServer } from '#beehive/monitor-server.ts';
 import { systemRandom } from '#beehive/random.ts';
 import { type SupervisorComponents, supervise } from '#beehive/supervisor.ts';
 import { CancelledError } from '#protocol/errors.ts';
@@ -14,6 +15,7 @@ import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { cloudHubInbox, createCloudHub } from './cloudhub/cloudhub.ts';
 import { authorizes, cloudHubOptions } from './cloudhub/config.ts';
 import type { Controller } from './cloudhub/dispatcher.ts';
+import { readServingRequest } from './cloudhub/serving-request.ts';
 import { absentModules, type CloudcoreConfig } from './config.ts';
 import { createDeviceController, deviceControllerInbox } from './devicecontroller/devicecontroller.ts';
 import { createEdgeController, edgeControllerInbox } from './edgecontroller/edgecontroller.ts';
@@ -21,7 +23,7 @@ import { createKubeApi, type KubeClient } from './kube/client.ts';
 import { KubeError } from './kube/kube-api.ts';
 import { createObjectCacheModule } from './kube/object-cache-module.ts';
 import { ObjectCache } from './kube/objects.ts';
-import { createMonitor } from './monitor-server.ts';
+import { SyncController } from './synccontroller/synccontroller.ts';
 
 const apiRetry = { firstMs: 500, maxMs: 10_000, jitter: 0.2 };
 
@@ -46,26 +48,32 @@ export async function runCloudcore(
     if (!(await waitForApi(api, base, signal))) return;
 
     const cache = new ObjectCache({ ...base, api });
+    const ledger = new SyncController({ ...base, api, cache });
     const bus = new Bus(base);
+    const { bindAddress } = config.commonConfig.monitorServer;
+    const monitor = { bindAddress, field: 'commonConfig.monitorServer.bindAddress' };
     const modules: Module[] = [
-      createMonitor(config.commonConfig.monitorServer.bindAddress, { ...base, metrics }),
+      createMonitorServer(monitor, { ...base, metrics, waitsFor: () => undefined }),
       createObjectCacheModule(cache),
+      ledger,
     ];
     const controllers: Controller[] = [];
     bus.open('cloudhub', cloudHubInbox);
     if (edgeController.enable) {
       bus.open('edgecontroller', edgeControllerInbox);
       controllers.push('edgecontroller');
-      modules.push(createEdgeController({ authorize: authorizes(cloudHub) }, { ...base, api, cache, bus }));
+      const certificates = { kubernetesCa: api.ca, readCertificateRequest: readServingRequest };
+      const components = { ...base, ...certificates, api, cache, ledger, bus };
+      modules.push(createEdgeController({ authorize: authorizes(cloudHub) }, components));
     }
     if (deviceController.enable) {
       bus.open('devicecontroller', deviceControllerInbox);
       controllers.push('devicecontroller');
-      modules.push(createDeviceController({}, { ...base, api, cache, bus }));
+      modules.push(createDeviceController({}, { ...base, api, cache, ledger, bus }));
     }
     if (cloudHub.enable) {
       const transport = createWebSocketTransport(base);
-      const components = { ...base, metrics, api, bus, transport, controllers, reader: cache };
+      const components = { ...base, metrics, api, bus, transport, controllers, reader: cache, ledger };
       modules.push(createCloudHub(cloudHubOptions(cloudHub), components));
     }
     await supervise(modules, base, signal);

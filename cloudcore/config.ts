@@ -71,7 +71,7 @@ const fieldsOfAbsentModules = [
   ),
   'taskManager.buffer',
   'taskManager.load',
-  // What it does at KubeEdge the controllers do themselves.
+  // It always runs: without it a KubeEdge edge would keep what was deleted.
   'syncController',
 ];
 

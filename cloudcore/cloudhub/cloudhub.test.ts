@@ -14,6 +14,7 @@ import { agreesToSession } from '#protocol/session.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
 import type { Connection, TlsIdentity, Transport } from '#protocol/transport/transport.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
+import { MemoryLedger } from '#test/fixtures/memory-ledger.ts';
 import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
 import { openCertificateAuthority } from './certificate-authority.ts';
 import { type CloudHubOptions, cloudHubInbox, createCloudHub } from './cloudhub.ts';
@@ -27,6 +28,7 @@ class Hub {
   readonly bus: Bus;
   readonly network: MemoryNetwork;
   readonly bodies = new Map<string, KubeObject>();
+  readonly ledger = new MemoryLedger();
   readonly heard: Record<'edgecontroller' | 'devicecontroller', Envelope[]>;
   readonly #stop = new AbortController();
   readonly #root: string;
@@ -86,6 +88,7 @@ class Hub {
         {
           api: this.api,
           reader: { read: async ({ namespace, name }) => this.bodies.get(`${namespace}/${name}`) },
+          ledger: this.ledger,
           transport,
           controllers: ['edgecontroller', 'devicecontroller'],
           bus: this.bus,

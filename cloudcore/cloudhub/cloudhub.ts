@@ -16,6 +16,7 @@ import { CancelledError, ProtocolError, TransportError } from '#protocol/errors.
 import { frameLimits, inboxLimits } from '#protocol/limits.ts';
 import type { Envelope } from '#protocol/message.ts';
 import type { Listener, Transport } from '#protocol/transport/transport.ts';
+import type { DeliveryLedger } from '../kube/delivery-ledger.ts';
 import { type KubeApi, KubeError } from '../kube/kube-api.ts';
 import type { ObjectReader } from '../kube/object-reader.ts';
 import { BootstrapServer } from './bootstrap-server.ts';
@@ -49,6 +50,7 @@ export interface CloudHubOptions {
 export interface CloudHubComponents {
   readonly api: KubeApi;
   readonly reader: ObjectReader;
+  readonly ledger: DeliveryLedger;
   readonly transport: Transport;
   readonly controllers: readonly Controller[];
   readonly bus: Bus;
@@ -141,6 +143,7 @@ class CloudHub implements Module {
       // A node that comes back has two connections for a moment, and a whole fleet may come back.
       connectionsMax: 2 * nodesMax,
       frameBytesMax: frameLimits.bytesMax,
+      turnedAway: (why) => this.#hubMetrics.refusals.inc({ status: why }),
     });
     return portOrExit(listener, 'modules.cloudHub.websocket.port');
   }

@@ -136,6 +136,12 @@ export class NodeQueue {
     if (waiting.upsert?.header.resourceversion === version) this.#endWait(entry.key);
   }
 
+  /** What is on the link under this id, as it was sent. */
+  sentAs(messageId: string): { readonly path: ObjectPath; readonly envelope: Envelope } | undefined {
+    const entry = this.#find(messageId);
+    return entry?.sentMs === undefined ? undefined : { path: entry.path, envelope: entry.envelope };
+  }
+
   /** The edge has it, or there is nothing to send any more. False: the id is not on the link. */
   settle(messageId: string): boolean {
     const entry = this.#find(messageId);

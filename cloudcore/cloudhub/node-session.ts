@@ -7,14 +7,19 @@
 
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
-import { describeError, ProtocolError, TransportError } from '#protocol/errors.ts';
+import { RateLimit } from '#beehive/rate-limit.ts';
+import { CancelledError, describeError, ProtocolError, TransportError } from '#protocol/errors.ts';
+import { deliveryLimits } from '#protocol/limits.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { operation } from '#protocol/names.ts';
+import type { ObjectPath } from '#protocol/resource-path.ts';
 import type { Connection } from '#protocol/transport/transport.ts';
+import type { DeliveryLedger } from '../kube/delivery-ledger.ts';
 import { KubeError } from '../kube/kube-api.ts';
 import type { ObjectReader } from '../kube/object-reader.ts';
 import { Bell } from './bell.ts';
 import type { CloudHubMetrics } from './cloudhub-metrics.ts';
+import { DeliveryNotes } from './delivery-notes.ts';
 import { type Controller, dispatchUp, type SessionKind } from './dispatcher.ts';
 import { type Delivery, NodeQueue } from './node-queue.ts';
 
@@ -30,12 +35,12 @@ export interface SessionComponents {
   readonly log: Log;
   readonly metrics: CloudHubMetrics;
   readonly reader: ObjectReader;
+  readonly ledger: DeliveryLedger;
   /** Resolves when the controllers have taken it; until then no more is read from this node. */
   readonly forward: (to: readonly Controller[], envelope: Envelope, over: AbortSignal) => Promise<void>;
 }
 
 const oneShotsMax = 1024;
-const malformedPerMinuteMax = 30;
 const minuteMs = 60_000;
 
 export class NodeSession {
@@ -45,7 +50,9 @@ export class NodeSession {
   readonly #options: SessionOptions;
   readonly #components: SessionComponents;
   readonly #log: Log;
+  readonly #rate: RateLimit;
   readonly #queue = new NodeQueue();
+  readonly #notes: DeliveryNotes | undefined;
   readonly #oneShots: Envelope[] = [];
   readonly #objectBell: Bell;
   readonly #oneShotBell: Bell;
@@ -66,6 +73,7 @@ export class NodeSession {
     this.node = peer.node;
     this.kind = peer.kind;
     this.#connection = peer.connection;
+    this.#notes = peer.kind === 'kubeedge' ? new DeliveryNotes(peer.node, components.ledger) : undefined;
     this.#options = options;
     this.#components = components;
     this.#log = components.log.child({ node: peer.node });
@@ -73,6 +81,8 @@ export class NodeSession {
     this.#oneShotBell = new Bell(components.clock);
     this.#watchBell = new Bell(components.clock);
     this.#heardMs = components.clock.monotonicMs();
+    const { upstreamPerSecond: perSecond, upstreamBurst: burst } = deliveryLimits;
+    this.#rate = new RateLimit({ perSecond, burst }, components.clock);
   }
 
   /** Aborted when the session has ended. */
@@ -99,6 +109,7 @@ export class NodeSession {
   post(envelope: Envelope): void {
     if (this.#oneShots.length >= oneShotsMax) this.end('the edge does not take its answers');
     else this.#oneShots.push(envelope);
+    this.#notes?.answering(envelope);
     this.#oneShotBell.ring();
   }
 
@@ -112,7 +123,8 @@ export class NodeSession {
   }
 
   #failed(error: unknown): void {
-    const expected = error instanceof TransportError || error instanceof ProtocolError;
+    const expected =
+      error instanceof TransportError || error instanceof ProtocolError || error instanceof CancelledError;
     if (!expected) this.#log.error({ err: error }, 'session failed');
     if (error instanceof ProtocolError) this.#components.metrics.dropped.inc({ reason: 'malformed' });
     this.end(describeError(error));
@@ -122,9 +134,24 @@ export class NodeSession {
     for await (const envelope of this.#connection.frames) {
       if (this.#over.signal.aborted) return;
       this.#heardMs = this.#components.clock.monotonicMs();
+      if (!(await this.#mayRead())) return;
       await this.#receive(envelope);
     }
     this.end('the edge closed the connection');
+  }
+
+  /** Waits while the edge says more than it may: meanwhile its socket fills, and it must wait too. */
+  async #mayRead(): Promise<boolean> {
+    this.#forwarding = true;
+    try {
+      await this.#rate.take(this.#over.signal);
+      return true;
+    } catch (error) {
+      if (!(error instanceof CancelledError)) throw error;
+      return false;
+    } finally {
+      this.#forwarding = false;
+    }
   }
 
   async #receive(envelope: Envelope): Promise<void> {
@@ -135,6 +162,7 @@ export class NodeSession {
       case 'keepalive':
         return;
       case 'acknowledged':
+        this.#notes?.acknowledged(verdict.messageId, this.#queue.sentAs(verdict.messageId));
         if (this.#queue.settle(verdict.messageId)) this.#objectBell.ring();
         return;
       case 'refused':
@@ -163,7 +191,8 @@ export class NodeSession {
     const nowMs = this.#components.clock.monotonicMs();
     if (nowMs - this.#malformed.sinceMs >= minuteMs) this.#malformed = { count: 0, sinceMs: nowMs };
     this.#malformed.count += 1;
-    if (this.#malformed.count > malformedPerMinuteMax) this.end('too many messages that no edge may send');
+    if (this.#malformed.count > deliveryLimits.malformedPerMinuteMax)
+      this.end('too many messages that no edge may send');
   }
 
   async #sendOneShots(): Promise<void> {
@@ -183,30 +212,33 @@ export class NodeSession {
   }
 
   async #deliver({ path, envelope, send }: Delivery): Promise<void> {
-    const { reader, clock, metrics } = this.#components;
+    const { clock, metrics } = this.#components;
     const id = envelope.header.msg_id;
-    let whole = envelope;
-    if (envelope.content === undefined && envelope.route.operation !== operation.delete) {
-      try {
-        const body = await reader.read(path);
-        if (body === undefined) {
-          this.#queue.settle(id);
-          return;
-        }
-        whole = withBody(envelope, body, body.metadata.resourceVersion);
-      } catch (error) {
-        if (!(error instanceof KubeError)) throw error;
-        this.#log.warn(
-          { resource: envelope.route.resource, err: error },
-          'cannot read an object, trying later',
-        );
-        this.#queue.postpone(id, clock.monotonicMs());
-        return;
-      }
+    let whole: Envelope | undefined;
+    try {
+      whole = await this.#whole(path, envelope);
+      if (whole !== undefined) await this.#notes?.beforeSending({ path, envelope: whole });
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      const fields = { resource: envelope.route.resource, err: error };
+      this.#log.warn(fields, 'cannot read or note an object, trying later');
+      this.#queue.postpone(id, clock.monotonicMs());
+      return;
+    }
+    if (whole === undefined) {
+      this.#queue.settle(id);
+      return;
     }
     if (send === 'again') metrics.resent.inc();
     if (await this.#send(whole)) this.#queue.sent(whole, clock.monotonicMs());
     else this.#queue.postpone(id, clock.monotonicMs());
+  }
+
+  /** With its body as it is now; undefined when the object is gone. @throws KubeError */
+  async #whole(path: ObjectPath, envelope: Envelope): Promise<Envelope | undefined> {
+    if (envelope.content !== undefined || envelope.route.operation === operation.delete) return envelope;
+    const body = await this.#components.reader.read(path);
+    return body === undefined ? undefined : withBody(envelope, body, body.metadata.resourceVersion);
   }
 
   /** False: no frame can carry it, and the link is as it was. @throws TransportError when the link is gone */

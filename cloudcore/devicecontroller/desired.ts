@@ -9,6 +9,9 @@ import { formatObjectPath, type ObjectPath, parseObjectPath } from '#protocol/re
 
 export type Cache = Pick<ObjectCache, 'known' | 'devicesOf' | 'isSynced'>;
 
+/** Nodes, because they say what may go; see epoch.ts. */
+export const neededTypes = ['node', 'device', 'devicemodel'] as const;
+
 export function isOwnType(type: string): type is 'device' | 'devicemodel' {
   return type === 'device' || type === 'devicemodel';
 }

@@ -8,6 +8,7 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Module } from '#beehive/module.ts';
 import type { Random } from '#beehive/random.ts';
+import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { nodeKeyOf, readSessionNews } from '#cloudcore/kube/node-sessions.ts';
 import type { ObjectCache } from '#cloudcore/kube/objects.ts';
@@ -16,6 +17,7 @@ import { WorkQueue } from '#cloudcore/kube/work-queue.ts';
 import { inboxLimits } from '#protocol/limits.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { source } from '#protocol/names.ts';
+import { neededTypes } from './desired.ts';
 import { DeviceStatusStore } from './device-status-store.ts';
 import { Downstream } from './downstream.ts';
 import { Reports } from './reports.ts';
@@ -26,6 +28,7 @@ export interface DeviceControllerComponents {
   readonly api: KubeApi;
   /** Run by the composition root, shared with the other controllers. */
   readonly cache: ObjectCache;
+  readonly ledger: DeliveryLedger;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -43,13 +46,14 @@ export const deviceControllerInbox: InboxOptions = {
 
 export function createDeviceController(
   _options: Readonly<Record<string, never>>,
-  { bus, api, cache, clock, random, log: parentLog }: DeviceControllerComponents,
+  { bus, api, cache, ledger, clock, random, log: parentLog }: DeviceControllerComponents,
 ): Module {
   const log = parentLog.child({ module: name });
   const sender = new Sender(bus);
   const parts = { clock, random, log };
   const downstream = new Downstream({
     cache,
+    ledger,
     sender,
     clock,
     queue: new WorkQueue({ name: 'devices', workersMax: 64, retry }, parts),
@@ -76,7 +80,7 @@ export function createDeviceController(
       const working = Promise.all([downstream.run(signal), reports.run(signal)]);
       ready();
       // From an empty cache every report would look like one of an unknown device, and be lost.
-      await cache.whenSynced(signal);
+      await cache.whenSynced(signal, neededTypes);
       const serving = bus.serve(name, handle, signal);
       await Promise.all([working, serving]);
     },

@@ -4,7 +4,8 @@
  */
 
 import type { Clock } from '#beehive/clock.ts';
-import { applySteps, difference, type HeldVersion, type Step } from '#cloudcore/kube/difference.ts';
+import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
+import { applySteps, difference, type Step } from '#cloudcore/kube/difference.ts';
 import { NodeSessions, type SessionKind } from '#cloudcore/kube/node-sessions.ts';
 import { type Change, deviceModelOf, deviceNodeOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
@@ -14,11 +15,12 @@ import { parseObjectPath } from '#protocol/resource-path.ts';
 import type { KubeObject } from '#protocol/resources/object.ts';
 import type { Held } from '#protocol/session.ts';
 import type { Member } from '#protocol/twin.ts';
-import { desiredOf, isOwnType, mayRemove } from './desired.ts';
+import { desiredOf, isOwnType, mayRemove, neededTypes } from './desired.ts';
 import { membership } from './messages.ts';
 
 export interface DownstreamComponents {
   readonly cache: ObjectCache;
+  readonly ledger: DeliveryLedger;
   readonly sender: Sender;
   readonly queue: WorkQueue;
   readonly clock: Clock;
@@ -26,23 +28,27 @@ export interface DownstreamComponents {
 
 export class Downstream {
   readonly #cache: ObjectCache;
+  readonly #ledger: DeliveryLedger;
   readonly #sender: Sender;
   readonly #queue: WorkQueue;
   readonly #clock: Clock;
-  readonly #sessions = new NodeSessions();
+  readonly #sessions: NodeSessions;
 
-  constructor({ cache, sender, queue, clock }: DownstreamComponents) {
+  constructor({ cache, ledger, sender, queue, clock }: DownstreamComponents) {
     this.#cache = cache;
+    this.#ledger = ledger;
     this.#sender = sender;
     this.#queue = queue;
     this.#clock = clock;
+    this.#sessions = new NodeSessions({ cache, ledger, isOwnType });
     cache.onChange((change) => this.#changed(change));
+    ledger.onLost((node) => this.#wake(node));
   }
 
   /** Works until the signal is aborted; sends nothing before the cache has been filled. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#cache.whenSynced(signal);
-    await this.#queue.run((node) => this.#syncNode(node), signal);
+    await this.#cache.whenSynced(signal, neededTypes);
+    await Promise.all([this.#queue.run((node) => this.#syncNode(node), signal), this.#awaitLedger(signal)]);
   }
 
   connected(node: string, kind: SessionKind): void {
@@ -54,17 +60,9 @@ export class Downstream {
     this.#queue.forget(node);
   }
 
-  /** Objects of another epoch are left alone, as EdgeController does; that one also answers. */
-  held(node: string, { epoch, objects }: Held): void {
-    const session = this.#sessions.get(node);
-    if (session === undefined) return;
-    session.held = new Map<string, HeldVersion>();
-    if (epoch !== null && epoch === this.#cache.epoch) {
-      for (const { path, uid, resourceVersion } of objects) {
-        if (hasOwnPath(path)) session.held.set(path, { uid, version: resourceVersion });
-      }
-    }
-    session.ready = true;
+  /** EdgeController answers it. */
+  held(node: string, held: Held): void {
+    this.#sessions.takeHeld(node, held);
     this.#queue.add(node);
   }
 
@@ -74,9 +72,15 @@ export class Downstream {
     if (added.length > 0) await this.#sender.send(membership(node, { added }, this.#clock));
   }
 
-  #changed({ kind, type, object, before }: Change): void {
-    if (kind === 'node' && type === 'deleted') this.#sessions.forget(object.metadata.name);
-    else if (kind === 'device') {
+  async #awaitLedger(signal: AbortSignal): Promise<void> {
+    await this.#ledger.whenSynced(signal);
+    for (const node of this.#sessions.ledgerSynced()) this.#wake(node);
+  }
+
+  #changed({ kind, object, before }: Change): void {
+    if (kind === 'node') {
+      if (this.#sessions.acceptForeign(object.metadata.name)) this.#wake(object.metadata.name);
+    } else if (kind === 'device') {
       this.#wake(deviceNodeOf(object));
       if (before !== undefined) this.#wake(deviceNodeOf(before));
     } else if (kind === 'devicemodel') {
@@ -107,16 +111,22 @@ export class Downstream {
 
     const leaving = removals.filter(isDevice).map(({ path }) => memberAt(path));
     if (leaving.length > 0) await this.#sender.send(membership(node, { removed: leaving }, this.#clock));
-    for (const step of removals) await this.#sendStep(node, step, 'update');
+    for (const step of removals) await this.#remove(node, session.kind, step);
     const joining = sends
       .filter((step) => isDevice(step) && isNew(step))
       .flatMap(({ path }) => this.#member(path));
     if (joining.length > 0) await this.#sender.send(membership(node, { added: joining }, this.#clock));
-    for (const step of sends) await this.#sendStep(node, step, isNew(step) ? 'insert' : 'update');
+    for (const step of sends) {
+      const upsert = isNew(step) ? 'insert' : 'update';
+      await this.#sender.sendStep({ source: source.deviceController, node, upsert }, step);
+    }
   }
 
-  #sendStep(node: string, step: Step, upsert: 'insert' | 'update'): Promise<void> {
-    return this.#sender.sendStep(source.deviceController, node, step, upsert);
+  /** A KubeEdge edge looks into the removed object for the protocol whose mapper is to be told. */
+  async #remove(node: string, session: SessionKind, step: Step): Promise<void> {
+    const path = parseObjectPath(step.path);
+    const last = session === 'kubeedge' ? this.#cache.lastSeen(path, step.uid) : undefined;
+    await this.#sender.sendStep({ source: source.deviceController, node, upsert: 'update' }, step, last);
   }
 
   #member(path: string): Member[] {
@@ -146,13 +156,4 @@ function memberOf({ metadata }: KubeObject): Member {
     name: metadata.name,
     ...(description === undefined ? {} : { description }),
   };
-}
-
-/** Paths come from an edge: what is no path, or another controller's, is none of ours. */
-function hasOwnPath(text: string): boolean {
-  try {
-    return isOwnType(parseObjectPath(text).type);
-  } catch {
-    return false;
-  }
 }

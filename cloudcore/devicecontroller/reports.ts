@@ -60,7 +60,7 @@ export class Reports {
 
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
-    await this.#components.cache.whenSynced(signal);
+    await this.#components.cache.whenSynced(signal, ['device']);
     await this.#components.queue.run((id) => this.#write(id, signal), signal);
   }
 

@@ -10,6 +10,7 @@ import { formatObjectPath, type ObjectPath } from '#protocol/resource-path.ts';
 import { eventPatchSchema, eventSchema } from '#protocol/resources/event.ts';
 import { type KubeObject, kubeObjectSchema } from '#protocol/resources/object.ts';
 import { tokenRequestSchema } from '#protocol/resources/token-request.ts';
+import { requestNameOf } from './upstream-certificates.ts';
 
 export type Verdict = { readonly allowed: true } | { readonly allowed: false; readonly reason: string };
 
@@ -53,8 +54,16 @@ export function authorize(
     case 'event':
       return mayReport(node, content);
     case 'persistentvolume':
-      // Its claim is checked once it has been read.
+    case 'volumeattachment':
+      // Whose it is stands in it: checked once it has been read.
       return allowed;
+    case 'certificatesigningrequest':
+      return check(
+        path.name === requestNameOf(node),
+        `node "${node}" has only the certificate request ${requestNameOf(node)}`,
+      );
+    case 'ca.crt':
+      return check(path.namespace === 'k8s', `there is no ${path.namespace}/ca.crt`);
     default:
       return { allowed: false, reason: `an edge has no business with "${path.type}"` };
   }
@@ -70,6 +79,17 @@ export function authorizeVolume(node: string, volume: KubeObject, cache: Authori
     `no pod of node "${node}" claims volume ${volume.metadata.name}`,
   );
 }
+
+/** An attachment is between a volume and the node that it names. */
+export function authorizeAttachment(node: string, attachment: KubeObject): Verdict {
+  const { data } = attachmentSchema.safeParse(attachment);
+  return check(
+    data?.spec.nodeName === node,
+    `volume attachment ${attachment.metadata.name} is not node "${node}"'s`,
+  );
+}
+
+const attachmentSchema = z.looseObject({ spec: z.looseObject({ nodeName: z.string() }) });
 
 const volumeSchema = z.looseObject({
   spec: z.looseObject({ claimRef: z.looseObject({ namespace: z.string(), name: z.string() }) }),

@@ -65,7 +65,7 @@ const held = fc
 
 const removalsIn = (at: World, has: ReadonlyMap<string, HeldVersion>) => {
   const cache = cacheOf(at);
-  const wanted = desiredOf(node, cache, { session: 'hawser', asked: new Set() });
+  const wanted = desiredOf(node, cache, { session: 'hawser', held: has });
   const steps = difference(wanted, has, (path, one) => mayRemove(node, cache, path, one));
   return steps.filter((step) => step.do === 'remove');
 };

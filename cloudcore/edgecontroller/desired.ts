@@ -4,13 +4,31 @@
  */
 
 import type { HeldVersion, Wanted } from '#cloudcore/kube/difference.ts';
-import type { Known, ObjectCache } from '#cloudcore/kube/objects.ts';
+import { claimOf, type Known, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import { edgeRoleLabel } from '#protocol/names.ts';
 import { formatObjectPath, type ObjectPath, parseObjectPath } from '#protocol/resource-path.ts';
 
 /** The types that this controller sends; devices are another's. */
-export const ownTypes = ['node', 'configmap', 'secret', 'pod'] as const;
+export const ownTypes = [
+  'node',
+  'persistentvolume',
+  'persistentvolumeclaim',
+  'configmap',
+  'secret',
+  'pod',
+] as const;
 type OwnType = (typeof ownTypes)[number];
+
+/** Without these nothing can be decided; volumes are looked at when there are any. */
+export const neededTypes = ['node', 'configmap', 'secret', 'pod'] as const;
+
+/** What pods name and a KubeEdge edge asks for. */
+const askedFor: ReadonlySet<string> = new Set([
+  'configmap',
+  'secret',
+  'persistentvolumeclaim',
+  'persistentvolume',
+]);
 
 export function isOwnType(type: string): type is OwnType {
   return ownTypes.some((own) => own === type);
@@ -20,8 +38,8 @@ export type Cache = Pick<ObjectCache, 'known' | 'podsOf' | 'referencesOf' | 'ref
 
 export interface DesiredOptions {
   readonly session: 'hawser' | 'kubeedge';
-  /** For a KubeEdge edge: the configMaps and secrets that it has asked for (wire 4.5). */
-  readonly asked: ReadonlySet<string>;
+  /** For a KubeEdge edge: what it was sent; of what pods name it gets what it has asked for (wire 4.5). */
+  readonly held: ReadonlyMap<string, unknown>;
 }
 
 export function nodePath(node: string): ObjectPath {
@@ -34,29 +52,57 @@ export function isEdgeNode(node: string, cache: Pick<Cache, 'known'>): boolean {
 }
 
 /** In the order in which it is best sent: what a pod needs stands before the pod. Empty unless it is an edge node. */
-export function desiredOf(node: string, cache: Cache, options: DesiredOptions): Map<string, Wanted> {
+export function desiredOf(
+  node: string,
+  cache: Cache,
+  { session, held }: DesiredOptions,
+): Map<string, Wanted> {
   const wanted = new Map<string, Wanted>();
   if (!isEdgeNode(node, cache)) return wanted;
-  const want = (path: ObjectPath, read = wantedOf) => {
+  // A KubeEdge edge computes its next report from the last state it was sent, so it gets what others changed there.
+  const read = session === 'kubeedge' ? everyChange : wantedOf;
+  const want = (path: ObjectPath) => {
     const known = cache.known(path);
     if (known !== undefined) wanted.set(formatObjectPath(path), read(known));
   };
-  // A KubeEdge edge is used to every change of its Node; ours knows its own status.
-  want(nodePath(node), options.session === 'kubeedge' ? everyChange : wantedOf);
-  for (const text of cache.referencesOf(node)) {
-    const path = parseObjectPath(text);
-    if (path.type !== 'configmap' && path.type !== 'secret') continue;
-    if (options.session === 'hawser' || options.asked.has(text)) want(path);
-  }
+  want(nodePath(node));
+  for (const path of named(node, cache, session, held)) want(path);
   for (const { metadata } of cache.podsOf(node)) {
     want({ namespace: metadata.namespace, type: 'pod', name: metadata.name });
   }
   return wanted;
 }
 
+function* named(
+  node: string,
+  cache: Cache,
+  session: DesiredOptions['session'],
+  held: ReadonlyMap<string, unknown>,
+): Iterable<ObjectPath> {
+  if (session === 'hawser') {
+    for (const text of cache.referencesOf(node)) {
+      const path = parseObjectPath(text);
+      if (path.type === 'configmap' || path.type === 'secret') yield path;
+    }
+    return;
+  }
+  for (const text of held.keys()) {
+    const path = parseObjectPath(text);
+    if (askedFor.has(path.type) && isReferenced(node, cache, text, path)) yield path;
+  }
+}
+
+/** A volume is named by the claim that it is bound to. */
+function isReferenced(node: string, cache: Cache, text: string, path: ObjectPath): boolean {
+  if (path.type !== 'persistentvolume') return cache.references(node, text);
+  const volume = cache.known(path)?.object;
+  const claim = volume === undefined ? undefined : claimOf(volume);
+  return claim !== undefined && cache.references(node, claim);
+}
+
 /**
- * A held object that is not wanted goes when a synced cache lacks its uid, or, being a configMap or secret,
- * when no pod of the node names it any more. A node that is not (or no longer) an edge node releases nothing,
+ * A held object that is not wanted goes when a synced cache lacks its uid, or, being a configMap, secret, claim or
+ * volume, when no pod of the node names it any more. A node that is not (or no longer) an edge node releases nothing,
  * and a node never loses its own Node.
  */
 export function mayRemove(node: string, cache: Cache, text: string, held: HeldVersion): boolean {
@@ -64,7 +110,7 @@ export function mayRemove(node: string, cache: Cache, text: string, held: HeldVe
   if (!isOwnType(path.type) || path.type === 'node' || !cache.isSynced(path.type)) return false;
   if (cache.known(path)?.uid !== held.uid) return true;
   if (path.type === 'pod') return false;
-  return cache.isSynced('pod') && isEdgeNode(node, cache) && !cache.references(node, text);
+  return cache.isSynced('pod') && isEdgeNode(node, cache) && !isReferenced(node, cache, text, path);
 }
 
 function wantedOf({ uid, resourceVersion, changedVersion }: Known): Wanted {

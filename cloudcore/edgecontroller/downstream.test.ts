@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { KubeObject } from '#protocol/resources/object.ts';
 import { type ControllerFixture, startController } from '#test/fixtures/controller.ts';
 import { createEdgeController, edgeControllerInbox } from './edgecontroller.ts';
 
@@ -228,15 +229,21 @@ describe('EdgeController, down, to a KubeEdge edge', () => {
     expect(fixture.pushes()).toEqual(['update edge-1/null/node/edge-1']);
   });
 
-  it('removes at the next connect what went meanwhile, and sends the rest again', async () => {
-    await fixture.api.create(pods, podOf('gone'));
-    await fixture.api.create(pods, podOf('kept'));
-    fixture.connect(node, 'kubeedge');
-    await fixture.settle();
-    await fixture.answerTo(fixture.ask(node, 'query', 'default/configmap/map'));
-    fixture.disconnect(node);
-    await fixture.settle();
-    fixture.pushes();
+  /** What CloudHub notes when it sends, and when the edge acknowledges. */
+  const delivered = async (kind: string, object: KubeObject, acknowledged = true) => {
+    const { namespace, name, uid = '', resourceVersion = '' } = object.metadata;
+    const path = { namespace, type: kind, name };
+    await fixture.ledger.intend(node, path, uid);
+    if (acknowledged) fixture.ledger.acknowledged(node, path, uid, resourceVersion);
+  };
+
+  it('removes at the next connect what went meanwhile, sends what changed or was not acknowledged, and its Node', async () => {
+    await delivered('pod', await fixture.api.create(pods, podOf('gone')));
+    await delivered('pod', await fixture.api.create(pods, podOf('same')));
+    await delivered('pod', await fixture.api.create(pods, podOf('kept')), false);
+    await delivered('node', await fixture.api.get({ apiVersion: 'v1', plural: 'nodes', name: node }));
+    await delivered('configmap', await fixture.api.get({ ...maps, name: 'map' }));
+    await fixture.api.patch({ ...maps, name: 'map' }, 'merge', { data: { a: '2' } });
     await fixture.api.delete({ ...pods, name: 'gone' }, { gracePeriodSeconds: 0 });
     await fixture.settle();
     fixture.connect(node, 'kubeedge');

@@ -4,46 +4,51 @@
  * configMap says is not read here, and delivery is CloudHub's.
  */
 
+import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import { applySteps, difference, type HeldVersion } from '#cloudcore/kube/difference.ts';
 import { NodeSessions, type SessionKind } from '#cloudcore/kube/node-sessions.ts';
-import type { Change, ObjectCache } from '#cloudcore/kube/objects.ts';
+import { type Change, claimOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import { nodeNameOf } from '#cloudcore/kube/pod-references.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
 import type { WorkQueue } from '#cloudcore/kube/work-queue.ts';
-import { source } from '#protocol/names.ts';
-import { formatObjectPath, parseObjectPath } from '#protocol/resource-path.ts';
+import { newEnvelope } from '#protocol/message.ts';
+import { group, operation, source } from '#protocol/names.ts';
+import { formatObjectPath, parseObjectPath, withNode } from '#protocol/resource-path.ts';
 import type { Held } from '#protocol/session.ts';
-import { desiredOf, isOwnType, mayRemove, nodePath, ownTypes } from './desired.ts';
+import { desiredOf, isOwnType, mayRemove, neededTypes, nodePath } from './desired.ts';
 
 export interface DownstreamComponents {
   readonly cache: ObjectCache;
+  readonly ledger: DeliveryLedger;
   readonly sender: Sender;
   readonly queue: WorkQueue;
 }
 
 export class Downstream {
   readonly #cache: ObjectCache;
+  readonly #ledger: DeliveryLedger;
   readonly #sender: Sender;
   readonly #queue: WorkQueue;
-  readonly #sessions = new NodeSessions();
-  /** KubeEdge node → configMaps and secrets that it asked for; its own store outlives a session. */
-  readonly #asked = new Map<string, Set<string>>();
+  readonly #sessions: NodeSessions;
 
-  constructor({ cache, sender, queue }: DownstreamComponents) {
+  constructor({ cache, ledger, sender, queue }: DownstreamComponents) {
     this.#cache = cache;
+    this.#ledger = ledger;
     this.#sender = sender;
     this.#queue = queue;
+    this.#sessions = new NodeSessions({ cache, ledger, isOwnType });
     cache.onChange((change) => this.#changed(change));
+    ledger.onLost((node) => this.#wake(node));
   }
 
   /** Works until the signal is aborted; sends nothing before the cache has been filled. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#cache.whenSynced(signal, ownTypes);
-    await this.#queue.run((node) => this.#syncNode(node), signal);
+    await this.#cache.whenSynced(signal, neededTypes);
+    await Promise.all([this.#queue.run((node) => this.#syncNode(node), signal), this.#awaitLedger(signal)]);
   }
 
   connected(node: string, kind: SessionKind): void {
-    if (this.#sessions.open(node, kind).ready) this.#queue.add(node);
+    if (this.#sessions.open(node, kind).ready) this.pushNode(node);
   }
 
   disconnected(node: string): void {
@@ -51,74 +56,92 @@ export class Downstream {
     this.#queue.forget(node);
   }
 
-  /**
-   * What an edge of ours says it holds. Objects of another epoch are not of this cluster: they are left alone, and
-   * what this cluster has for the node is sent in full.
-   */
-  held(node: string, { epoch, objects }: Held): void {
-    const session = this.#sessions.get(node);
-    if (session === undefined) return;
-    session.held = new Map<string, HeldVersion>();
-    if (epoch !== null && epoch === this.#cache.epoch) {
-      for (const { path, uid, resourceVersion } of objects) {
-        if (hasOwnPath(path)) session.held.set(path, { uid, version: resourceVersion });
-      }
-    }
-    session.ready = true;
+  held(node: string, held: Held): void {
+    this.#sessions.takeHeld(node, held);
     this.#queue.add(node);
   }
 
-  /** A configMap or secret was handed out as the answer to a query: from now on its changes are pushed. */
-  answered(node: string, path: string, held: HeldVersion): void {
-    const asked = this.#asked.get(node) ?? new Set<string>();
-    this.#asked.set(node, asked.add(path));
-    this.#sessions.get(node)?.held.set(path, held);
+  /** The epoch of what the edge holds of another cluster and nobody has said may go. */
+  foreignEpoch(node: string): string | undefined {
+    return this.#sessions.get(node)?.foreign?.epoch;
   }
 
-  /** Sends the node its own Node again, because it just learnt that there is one (wire 6.4). */
+  /**
+   * An object is handed out as the answer to a query: from now on a KubeEdge edge is sent its changes.
+   * @throws KubeError when that cannot be noted
+   */
+  async answers(node: string, path: string, held: HeldVersion): Promise<void> {
+    const session = this.#sessions.get(node);
+    if (session?.kind === 'kubeedge') await this.#ledger.intend(node, parseObjectPath(path), held.uid);
+    session?.held.set(path, held);
+  }
+
+  /** Sends the node its own Node again: it just connected, or learnt that there is one (wire 6.4). */
   pushNode(node: string): void {
     this.#sessions.get(node)?.held.delete(formatObjectPath(nodePath(node)));
-    this.#queue.add(node);
+    this.#wake(node);
+  }
+
+  async #awaitLedger(signal: AbortSignal): Promise<void> {
+    await this.#ledger.whenSynced(signal);
+    for (const node of this.#sessions.ledgerSynced()) this.pushNode(node);
   }
 
   #changed({ kind, path, object, before, type }: Change): void {
-    if (kind === 'node') {
-      if (type === 'deleted') {
-        this.#asked.delete(object.metadata.name);
-        this.#sessions.forget(object.metadata.name);
+    switch (kind) {
+      case 'node': {
+        const { name } = object.metadata;
+        if (type === 'deleted') this.#endSession(name);
+        else this.#sessions.acceptForeign(name);
+        this.#wake(name);
+        break;
       }
-      this.#wake(object.metadata.name);
-    } else if (kind === 'pod') {
-      this.#wake(nodeNameOf(object));
-      if (before !== undefined) this.#wake(nodeNameOf(before));
-    } else if (kind === 'configmap' || kind === 'secret') {
-      for (const node of this.#cache.nodesReferencing(path)) this.#wake(node);
+      case 'pod':
+        this.#wake(nodeNameOf(object));
+        if (before !== undefined) this.#wake(nodeNameOf(before));
+        break;
+      case 'persistentvolume':
+        for (const volume of [object, before]) this.#wakeUsers(volume && claimOf(volume));
+        break;
+      case 'configmap':
+      case 'secret':
+      case 'persistentvolumeclaim':
+        this.#wakeUsers(path);
     }
+  }
+
+  #wakeUsers(path: string | undefined): void {
+    if (path === undefined) return;
+    for (const node of this.#cache.nodesReferencing(path)) this.#wake(node);
   }
 
   #wake(node: string | undefined): void {
     if (node !== undefined && this.#sessions.get(node)?.ready) this.#queue.add(node);
   }
 
+  /** Who has no Node any more is no node; CloudHub ends its session on this message. */
+  #endSession(node: string): void {
+    const resource = withNode(node, formatObjectPath(nodePath(node)));
+    const route = {
+      source: source.edgeController,
+      group: group.resource,
+      operation: operation.delete,
+      resource,
+    };
+    void this.#sender.send(newEnvelope(route, { metadata: { name: node } }));
+  }
+
   async #syncNode(node: string): Promise<void> {
     const session = this.#sessions.get(node);
     if (!session?.ready) return;
-    const asked = this.#asked.get(node) ?? new Set<string>();
-    const wanted = desiredOf(node, this.#cache, { session: session.kind, asked });
+    const isKubeEdge = session.kind === 'kubeedge';
+    const wanted = desiredOf(node, this.#cache, { session: session.kind, held: session.held });
     const steps = difference(wanted, session.held, (path, held) => mayRemove(node, this.#cache, path, held));
     session.held = applySteps(session.held, steps);
+    const to = { source: source.edgeController, node, upsert: 'update' } as const;
     for (const step of steps) {
-      if (step.do === 'remove') asked.delete(step.path);
-      await this.#sender.sendStep(source.edgeController, node, step, 'update');
+      const last = isKubeEdge ? this.#cache.lastSeen(parseObjectPath(step.path), step.uid) : undefined;
+      await this.#sender.sendStep(to, step, last);
     }
-  }
-}
-
-/** Paths come from an edge: what is no path, or another controller's, is none of ours. */
-function hasOwnPath(text: string): boolean {
-  try {
-    return isOwnType(parseObjectPath(text).type);
-  } catch {
-    return false;
   }
 }

@@ -9,6 +9,7 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Module } from '#beehive/module.ts';
 import type { Random } from '#beehive/random.ts';
+import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { nodeKeyOf, readSessionNews } from '#cloudcore/kube/node-sessions.ts';
 import type { ObjectCache } from '#cloudcore/kube/objects.ts';
@@ -19,9 +20,10 @@ import { type Envelope, reply, replyError } from '#protocol/message.ts';
 import { group, source } from '#protocol/names.ts';
 import { splitNode } from '#protocol/resource-path.ts';
 import { heldSchema } from '#protocol/session.ts';
-import { ownTypes } from './desired.ts';
+import { neededTypes } from './desired.ts';
 import { Downstream } from './downstream.ts';
 import { Upstream } from './upstream.ts';
+import type { ReadCertificateRequest } from './upstream-certificates.ts';
 
 export interface EdgeControllerOptions {
   /** Whether a node is held to its own objects; on unless an operator turned it off. */
@@ -33,9 +35,13 @@ export interface EdgeControllerComponents {
   readonly api: KubeApi;
   /** Run by the composition root, shared with the other controllers. */
   readonly cache: ObjectCache;
+  readonly ledger: DeliveryLedger;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** CA of the Kubernetes API in PEM, if it has one of its own. */
+  readonly kubernetesCa?: string | undefined;
+  readonly readCertificateRequest: ReadCertificateRequest;
 }
 
 const name = source.edgeController;
@@ -49,18 +55,19 @@ export const edgeControllerInbox: InboxOptions = {
 
 export function createEdgeController(
   options: EdgeControllerOptions,
-  { bus, api, cache, clock, random, log: parentLog }: EdgeControllerComponents,
+  components: EdgeControllerComponents,
 ): Module {
-  const log = parentLog.child({ module: name });
+  const { bus, api, cache, ledger, clock, random, kubernetesCa, readCertificateRequest } = components;
+  const log = components.log.child({ module: name });
   const sender = new Sender(bus);
   const queue = new WorkQueue(
     { name, workersMax: 64, retry: { firstMs: 200, maxMs: 30_000 } },
     { clock, random, log },
   );
-  const downstream = new Downstream({ cache, sender, queue });
+  const downstream = new Downstream({ cache, ledger, sender, queue });
   const upstream = new Upstream(
     { authorize: options.authorize ?? true },
-    { api, cache, sender, log, downstream },
+    { api, cache, sender, clock, log, downstream, kubernetesCa, readCertificateRequest },
   );
 
   const handle = async (envelope: Envelope): Promise<void> => {
@@ -101,7 +108,7 @@ export function createEdgeController(
       const working = downstream.run(signal);
       ready();
       // Edges that connect meanwhile wait in the inbox: answering from an empty cache would refuse them all.
-      await cache.whenSynced(signal, ownTypes);
+      await cache.whenSynced(signal, neededTypes);
       const serving = bus.serve(name, handle, signal);
       await Promise.all([working, serving]);
     },

@@ -79,7 +79,7 @@ async function writeLegacyStatus(
   } catch (error) {
     if (!isNotFound(error)) throw error;
     const step = { do: 'remove', path: formatObjectPath(path), uid } as const;
-    await sender.sendStep(source.edgeController, node, step, 'update');
+    await sender.sendStep({ source: source.edgeController, node, upsert: 'update' }, step);
   }
 }
 

@@ -9,10 +9,10 @@ import { describeError, ProtocolError } from '#protocol/errors.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, ok, operation, source } from '#protocol/names.ts';
 import { parseObjectPath, splitNode } from '#protocol/resource-path.ts';
-import type { KubeObject } from '#protocol/resources/object.ts';
 import { failureOf, objectOf } from '#protocol/resources/object-resp.ts';
 import { authorize } from './authorize.ts';
-import { type Form, forbidden, type Request, type Row, type UpstreamComponents } from './request.ts';
+import { type Answer, forbidden, type Request, type Row, type UpstreamComponents } from './request.ts';
+import { certificateRows } from './upstream-certificates.ts';
 import { eventRows } from './upstream-events.ts';
 import { nodeRows } from './upstream-nodes.ts';
 import { podRows } from './upstream-pods.ts';
@@ -24,8 +24,11 @@ export interface UpstreamOptions {
 }
 
 const rows: ReadonlyMap<string, Row> = new Map(
-  Object.entries({ ...nodeRows, ...podRows, ...queryRows, ...eventRows }),
+  Object.entries({ ...nodeRows, ...podRows, ...queryRows, ...certificateRows, ...eventRows }),
 );
+
+/** `k8s/ca.crt`, and old edges report the statuses of several pods under the bare type (wire 4.4). */
+const nameless: ReadonlySet<string> = new Set(['podstatus', 'ca.crt']);
 
 export class Upstream {
   readonly #options: UpstreamOptions;
@@ -43,21 +46,16 @@ export class Upstream {
     const path = parseObjectPath(text);
     const kind = `${path.type}/${envelope.route.operation}`;
     const row = rows.get(kind);
-    // Old edges report the statuses of several pods under the bare type (wire 4.4).
-    const name = path.name ?? (path.type === 'podstatus' ? '' : undefined);
+    const name = path.name ?? (nameless.has(path.type) ? '' : undefined);
     if (row === undefined || name === undefined) return await this.#unsupported(envelope, kind);
     const request: Request = { node, path: { ...path, name }, content: envelope.content, envelope };
     const { object, failure } = await this.#run(kind, row, request);
-    const answer = answerOf(row.form, envelope, object, failure);
+    const answer = answerOf(row, envelope, object, failure);
     if (answer !== undefined) await this.#components.sender.send(answer);
     row.after?.(request, this.#components, failure);
   }
 
-  async #run(
-    kind: string,
-    row: Row,
-    request: Request,
-  ): Promise<{ object?: KubeObject | undefined; failure?: Status }> {
+  async #run(kind: string, row: Row, request: Request): Promise<{ object?: Answer; failure?: Status }> {
     try {
       if (this.#options.authorize) {
         const verdict = authorize(request.node, kind, request.path, request.content, this.#components.cache);
@@ -82,7 +80,7 @@ export class Upstream {
     if (route.group !== group.meta) return;
     const message = `"${kind}" is not supported by this cloud`;
     const form = route.operation === operation.query ? 'bare' : 'objectResp';
-    const answer = answerOf(form, envelope, undefined, failureStatus(405, 'MethodNotAllowed', message));
+    const answer = answerOf({ form }, envelope, undefined, failureStatus(405, 'MethodNotAllowed', message));
     if (answer !== undefined) await this.#components.sender.send(answer);
   }
 }
@@ -95,14 +93,14 @@ function statusOf(error: unknown): Status {
 }
 
 function answerOf(
-  form: Form,
+  { form, source: from = source.edgeController }: Pick<Row, 'form' | 'source'>,
   request: Envelope,
-  object: KubeObject | undefined,
+  object: Answer,
   failure: Status | undefined,
 ): Envelope | undefined {
   if (form === 'none') return undefined;
   const route = {
-    source: source.edgeController,
+    source: from,
     group: group.resource,
     operation: operation.response,
     resource: request.route.resource,
@@ -114,6 +112,7 @@ function answerOf(
   }
   if (failure !== undefined) return newEnvelope(route, failureOf(failure), { parentId });
   if (form === 'ok' || object === undefined) return newEnvelope(route, ok, { parentId });
+  if (typeof object === 'string') return newEnvelope(route, object, { parentId });
   const { resourceVersion } = object.metadata;
   const header = { parentId, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
   return newEnvelope(route, form === 'bare' ? object : objectOf(object), header);

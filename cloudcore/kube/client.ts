@@ -27,6 +27,8 @@ import { type Endpoint, inClusterEndpoint, readKubeconfig } from './kubeconfig.t
 export interface KubeClient extends KubeApi {
   /** Where it goes to, for messages to people. */
   readonly server: string;
+  /** The CA that it is checked against, in PEM; undefined: those of the system. */
+  readonly ca: string | undefined;
   close(): void;
 }
 
@@ -84,6 +86,7 @@ function clientOf(endpoint: Endpoint, clock: Clock, limits: HttpLimits | undefin
     parsed(answerSchema, await http.call(request));
   return {
     server: endpoint.server,
+    ca: endpoint.tls.ca,
     close: () => http.close(),
     get: async (ref, options = {}) =>
       await call({ method: 'GET', path: pathOf(ref), accept: json, signal: options.signal }),

@@ -24,7 +24,16 @@ export interface ObjectCacheComponents {
   readonly log: Log;
 }
 
-export const cachedTypes = ['node', 'pod', 'configmap', 'secret', 'device', 'devicemodel'] as const;
+export const cachedTypes = [
+  'node',
+  'pod',
+  'configmap',
+  'secret',
+  'persistentvolume',
+  'persistentvolumeclaim',
+  'device',
+  'devicemodel',
+] as const;
 export type CachedType = (typeof cachedTypes)[number];
 
 export function isCachedType(type: string): type is CachedType {
@@ -60,6 +69,8 @@ export const resourceOf: Readonly<Record<CachedType, ResourceRef>> = {
   pod: { apiVersion: 'v1', plural: 'pods' },
   configmap: { apiVersion: 'v1', plural: 'configmaps' },
   secret: { apiVersion: 'v1', plural: 'secrets' },
+  persistentvolume: { apiVersion: 'v1', plural: 'persistentvolumes' },
+  persistentvolumeclaim: { apiVersion: 'v1', plural: 'persistentvolumeclaims' },
   device: { apiVersion: deviceVersion, plural: 'devices' },
   devicemodel: { apiVersion: deviceVersion, plural: 'devicemodels' },
 };
@@ -69,9 +80,22 @@ const informerOptions: Readonly<Record<CachedType, Omit<InformerOptions, 'ref'>>
   pod: { fieldSelector: 'spec.nodeName!=', trim: withoutManagedFields },
   configmap: { metadataOnly: true, trim: identityOnly },
   secret: { metadataOnly: true, trim: identityOnly },
+  persistentvolume: { trim: claimOnly },
+  persistentvolumeclaim: { metadataOnly: true, trim: identityOnly },
   device: { trim: withoutManagedFields },
   devicemodel: { trim: withoutManagedFields },
 };
+
+/** Of these the cache has no bodies: they are fetched for nodes that may have them. */
+const bodiless: ReadonlySet<string> = new Set([
+  'configmap',
+  'secret',
+  'persistentvolume',
+  'persistentvolumeclaim',
+]);
+
+/** Deleted objects that are still known whole, for edges that need more of them than their identity. */
+const lastSeenMax = 1_000;
 
 export class ObjectCache implements ObjectReader {
   readonly #components: ObjectCacheComponents;
@@ -80,12 +104,13 @@ export class ObjectCache implements ObjectReader {
   readonly #changedVersions = new Map<string, string>();
   readonly #devicesOfNode = new Map<string, Map<string, KubeObject>>();
   readonly #handlers = new Set<(change: Change) => void>();
+  readonly #lastSeen = new Map<string, KubeObject>();
   #epoch: string | undefined;
 
   constructor(components: ObjectCacheComponents) {
     this.#components = components;
     const inform = (kind: CachedType): Informer => {
-      const checkSource = () => this.#checkEpoch();
+      const checkSource = () => this.checkCluster();
       const options = { ...informerOptions[kind], ref: resourceOf[kind] };
       const informer = new Informer(options, { ...components, checkSource });
       informer.onDelta((delta) => this.#take(kind, delta));
@@ -96,6 +121,8 @@ export class ObjectCache implements ObjectReader {
       pod: inform('pod'),
       configmap: inform('configmap'),
       secret: inform('secret'),
+      persistentvolume: inform('persistentvolume'),
+      persistentvolumeclaim: inform('persistentvolumeclaim'),
       device: inform('device'),
       devicemodel: inform('devicemodel'),
     };
@@ -143,6 +170,14 @@ export class ObjectCache implements ObjectReader {
     return { uid, resourceVersion, changedVersion, object };
   }
 
+  /** An object as it was when it was last there; undefined when that is no longer known, or without a body. */
+  lastSeen(path: ObjectPath, uid: string): KubeObject | undefined {
+    if (bodiless.has(path.type)) return undefined;
+    const object = this.known(path)?.object;
+    if (object?.metadata.uid === uid) return object;
+    return this.#lastSeen.get(uid);
+  }
+
   podsOf(node: string): Iterable<KubeObject> {
     return this.#index.podsOf(node);
   }
@@ -170,9 +205,7 @@ export class ObjectCache implements ObjectReader {
 
   async read(path: ObjectPath): Promise<KubeObject | undefined> {
     if (path.name === undefined || !isCachedType(path.type)) return undefined;
-    if (path.type !== 'configmap' && path.type !== 'secret') {
-      return this.get(path.type, path.namespace, path.name);
-    }
+    if (!bodiless.has(path.type)) return this.get(path.type, path.namespace, path.name);
     const ref = { ...resourceOf[path.type], namespace: path.namespace, name: path.name };
     try {
       return withoutManagedFields(await this.#components.api.get(ref));
@@ -186,7 +219,7 @@ export class ObjectCache implements ObjectReader {
    * An API that was replaced by an empty one must not look like a deletion of everything.
    * @throws ForeignClusterError
    */
-  async #checkEpoch(): Promise<void> {
+  async checkCluster(): Promise<void> {
     const ref = { apiVersion: 'v1', plural: 'namespaces', name: 'kube-system' };
     const found = (await this.#components.api.get(ref)).metadata.uid ?? '';
     this.#epoch ??= found;
@@ -200,8 +233,10 @@ export class ObjectCache implements ObjectReader {
   #take(kind: CachedType, delta: Delta): void {
     const { namespace, name } = delta.object.metadata;
     const path = formatObjectPath({ namespace, type: kind, name });
-    if (delta.type === 'deleted') this.#changedVersions.delete(path);
-    else if (delta.before === undefined || concernsEdge(kind, delta.before, delta.object)) {
+    if (delta.type === 'deleted') {
+      this.#changedVersions.delete(path);
+      this.#keepLast(kind, delta.object);
+    } else if (delta.before === undefined || concernsEdge(kind, delta.before, delta.object)) {
       this.#changedVersions.set(path, delta.object.metadata.resourceVersion ?? '');
     }
     if (kind === 'pod') {
@@ -210,6 +245,16 @@ export class ObjectCache implements ObjectReader {
     }
     if (kind === 'device') this.#indexDevice(delta);
     for (const handler of this.#handlers) handler({ ...delta, kind, path });
+  }
+
+  #keepLast(kind: CachedType, object: KubeObject): void {
+    const { uid } = object.metadata;
+    if (uid === undefined || bodiless.has(kind)) return;
+    this.#lastSeen.set(uid, object);
+    for (const oldest of this.#lastSeen.keys()) {
+      if (this.#lastSeen.size <= lastSeenMax) break;
+      this.#lastSeen.delete(oldest);
+    }
   }
 
   #indexDevice({ type, object, before }: Delta): void {
@@ -249,7 +294,7 @@ function concernsEdge(kind: CachedType, before: KubeObject, after: KubeObject): 
   if (Boolean(before.metadata.deletionTimestamp) !== Boolean(after.metadata.deletionTimestamp)) return true;
   if (before.metadata.deletionGracePeriodSeconds !== after.metadata.deletionGracePeriodSeconds) return true;
   if (kind === 'device' || kind === 'devicemodel') return !isDeepStrictEqual(before.spec, after.spec);
-  if (kind === 'configmap' || kind === 'secret') return true;
+  if (bodiless.has(kind)) return true;
   return !isDeepStrictEqual(essence(before), essence(after));
 }
 
@@ -262,6 +307,21 @@ function essence(object: KubeObject): unknown {
 function withoutManagedFields(object: KubeObject): KubeObject {
   const { managedFields: _, ...metadata } = object.metadata;
   return { ...object, metadata };
+}
+
+/** Enough to know whose volume it is. */
+function claimOnly(volume: KubeObject): KubeObject {
+  const claim = isRecord(volume.spec) ? volume.spec.claimRef : undefined;
+  const { namespace, name } = isRecord(claim) ? claim : {};
+  return { ...identityOnly(volume), spec: { claimRef: { namespace, name } } };
+}
+
+/** The path of the claim that a PersistentVolume is bound to. */
+export function claimOf(volume: KubeObject): string | undefined {
+  const claim = isRecord(volume.spec) ? volume.spec.claimRef : undefined;
+  const { namespace, name } = isRecord(claim) ? claim : {};
+  if (typeof namespace !== 'string' || typeof name !== 'string') return undefined;
+  return formatObjectPath({ namespace, type: 'persistentvolumeclaim', name });
 }
 
 function identityOnly({ metadata }: KubeObject): KubeObject {

@@ -51,6 +51,34 @@ describe('rights of cloudcore', () => {
     expect(verbsOf('pods/status')).toEqual(['patch']);
   });
 
+  it('asks and approves certificates of one signer only, and signs none', () => {
+    const all = roles
+      .flatMap(({ rules }) => rules)
+      .filter(({ apiGroups }) => apiGroups.includes('certificates.k8s.io'));
+    expect(all).toEqual([
+      expect.objectContaining({
+        resources: ['certificatesigningrequests'],
+        verbs: ['get', 'create', 'delete'],
+      }),
+      expect.objectContaining({ resources: ['certificatesigningrequests/approval'], verbs: ['update'] }),
+      {
+        apiGroups: ['certificates.k8s.io'],
+        resources: ['signers'],
+        verbs: ['approve'],
+        resourceNames: ['kubernetes.io/kubelet-serving'],
+      },
+    ]);
+  });
+
+  it('keeps ObjectSyncs, and reads volumes without writing them', () => {
+    const rulesOf = (name: string) =>
+      roles.flatMap(({ rules }) => rules).filter(({ resources }) => resources.includes(name));
+    expect(rulesOf('objectsyncs').map(({ verbs }) => verbs)).toEqual([['list', 'watch', 'create', 'delete']]);
+    expect(rulesOf('objectsyncs/status').map(({ verbs }) => verbs)).toEqual([['patch']]);
+    for (const name of ['persistentvolumes', 'persistentvolumeclaims', 'volumeattachments'])
+      for (const { verbs } of rulesOf(name)) expect(reading).toEqual(expect.arrayContaining(verbs));
+  });
+
   it('binds every role to cloudcore', () => {
     const bindings = cloudcoreRbac().filter(({ kind }) => kind?.endsWith('Binding'));
     expect(bindings).toHaveLength(roles.length);

@@ -24,6 +24,8 @@ const subjects = [
   { kind: 'User', name: 'system:cloudcore', apiGroup: 'rbac.authorization.k8s.io' },
 ];
 
+const syncs = ['objectsyncs', 'clusterobjectsyncs'];
+
 const clusterRules: readonly PolicyRule[] = [
   // Edge nodes register, and report their status; CloudHub reads and marks which machine a node is.
   rule('', ['nodes'], ['get', 'list', 'watch', 'create', 'patch']),
@@ -33,13 +35,28 @@ const clusterRules: readonly PolicyRule[] = [
   rule('', ['pods/status'], ['patch']),
   // What pods name.
   rule('', ['configmaps', 'secrets'], ['get', 'list', 'watch']),
-  rule('', ['persistentvolumes', 'persistentvolumeclaims'], ['get']),
+  rule('', ['persistentvolumes', 'persistentvolumeclaims'], ['get', 'list', 'watch']),
+  rule('storage.k8s.io', ['volumeattachments'], ['get']),
   rule('', ['serviceaccounts/token'], ['create']),
   rule('', ['events'], ['get', 'create', 'update', 'patch']),
+  // Certificates by which KubeEdge edges serve their MetaServer; no other signer may be asked on their behalf.
+  rule('certificates.k8s.io', ['certificatesigningrequests'], ['get', 'create', 'delete']),
+  rule('certificates.k8s.io', ['certificatesigningrequests/approval'], ['update']),
+  {
+    ...rule('certificates.k8s.io', ['signers'], ['approve']),
+    resourceNames: ['kubernetes.io/kubelet-serving'],
+  },
   // The uid of kube-system tells one cluster from another.
   { ...rule('', ['namespaces'], ['get']), resourceNames: ['kube-system'] },
   rule('devices.kubeedge.io', ['devices', 'devicemodels'], ['list', 'watch']),
   rule('devices.kubeedge.io', ['devicestatuses'], ['get', 'create', 'patch', 'delete']),
+  // What KubeEdge edges were sent.
+  rule('reliablesyncs.kubeedge.io', syncs, ['list', 'watch', 'create', 'delete']),
+  rule(
+    'reliablesyncs.kubeedge.io',
+    syncs.map((plural) => `${plural}/status`),
+    ['patch'],
+  ),
 ];
 
 /** The certificate authority, the keys and the join token (see cloudhub/system-secrets.ts). */

@@ -7,6 +7,7 @@ import type { Bus } from '#beehive/bus.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, operation } from '#protocol/names.ts';
 import { parseObjectPath, withNode } from '#protocol/resource-path.ts';
+import type { KubeObject } from '#protocol/resources/object.ts';
 import type { Step } from './difference.ts';
 
 const cloudHubInbox = 'cloudhub';
@@ -22,8 +23,15 @@ export class Sender {
     while (this.#bus.send(cloudHubInbox, envelope) === 'full') await this.#bus.drained(cloudHubInbox);
   }
 
-  /** A step of a difference as CloudHub takes it: bodies of upserts are read by CloudHub when it sends them. */
-  async sendStep(source: string, node: string, step: Step, upsert: 'insert' | 'update'): Promise<void> {
+  /**
+   * A step of a difference as CloudHub takes it: bodies of upserts are read by CloudHub when it sends them. A
+   * removal says the object's identity, or all of it where `last` is given.
+   */
+  async sendStep(
+    { source, node, upsert }: { source: string; node: string; upsert: 'insert' | 'update' },
+    step: Step,
+    last?: KubeObject,
+  ): Promise<void> {
     const removal = step.do === 'remove';
     const route = {
       source,
@@ -32,8 +40,13 @@ export class Sender {
       resource: withNode(node, step.path),
     };
     if (!removal) return await this.send(newEnvelope(route, undefined, { resourceVersion: step.version }));
-    const { namespace, name } = parseObjectPath(step.path);
-    const skeleton = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid: step.uid } };
-    await this.send(newEnvelope(route, skeleton));
+    const { resourceVersion } = last?.metadata ?? {};
+    const header = resourceVersion === undefined ? {} : { resourceVersion };
+    await this.send(newEnvelope(route, last ?? skeletonOf(step), header));
   }
+}
+
+function skeletonOf({ path, uid }: Step): object {
+  const { namespace, name } = parseObjectPath(path);
+  return { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid } };
 }
