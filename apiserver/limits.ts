@@ -9,8 +9,13 @@ export const limits = {
   depth: 256,
   /** Further connections are closed at once. */
   connections: 4096,
-  /** A request whose head and body have not arrived by then is answered 408. */
+  /** A connection whose TLS handshake has not ended by then is closed. */
+  handshakeMs: 10_000,
+  /** A request whose head has not arrived by then, or its body by the second, is answered 408. */
+  headMs: 20_000,
   requestMs: 60_000,
+  /** How late those times may be. */
+  checkEveryMs: 2_000,
   /** A connection without a request is closed. */
   keepAliveMs: 90_000,
   /** Further watches are answered 429. */
@@ -23,6 +28,8 @@ export const limits = {
   watchBatch: 200,
   /** Events per resource kept in memory for watches; older ones are read from the log. */
   recentEvents: 1_000,
+  /** And so much of their JSON, since a few large objects weigh more than a thousand small ones. */
+  recentEventBytes: 16 * 1024 * 1024,
   /** Superseded rows of the log older than this are compacted; a watch or list from before is answered 410. */
   historyMs: 10 * 60_000,
   /** When more superseded rows than this are kept, the oldest go even if they are younger. */
@@ -36,5 +43,7 @@ export const limits = {
   objectBytes: 2 * 1024 * 1024,
   annotationsBytes: 256 * 1024,
   generateNameTries: 8,
+  /** A longer bearer token is none: ours have about 1,000 characters. */
+  tokenChars: 16 * 1024,
   tokenSeconds: { shortest: 600, standard: 3_600, longest: 365 * 24 * 3_600 },
 } as const;

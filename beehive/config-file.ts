@@ -3,9 +3,10 @@
  * named once in a warning; a field that nobody knows is an error with its path.
  */
 
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
+import { yamlLimits } from '#protocol/limits.ts';
 import { ConfigError } from './errors.ts';
 
 export interface LoadedConfig<T> {
@@ -21,8 +22,6 @@ export interface ConfigFormat<S extends z.ZodType> {
   readonly unused: readonly string[];
 }
 
-const configBytesMax = 1024 * 1024;
-
 /** @throws ConfigError when the file cannot be read or does not fit its schema. */
 export async function loadConfig<S extends z.ZodType>(
   file: string,
@@ -30,7 +29,7 @@ export async function loadConfig<S extends z.ZodType>(
 ): Promise<LoadedConfig<z.infer<S>>> {
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = await readStart(file);
   } catch (error) {
     throw new ConfigError(`cannot read ${file}`, { code: 'config', file, issues: [] }, { cause: error });
   }
@@ -43,12 +42,16 @@ export function parseConfig<S extends z.ZodType>(
   file: string,
   format: ConfigFormat<S>,
 ): LoadedConfig<z.infer<S>> {
-  if (Buffer.byteLength(text) > configBytesMax) {
-    throw new ConfigError(`${file} is larger than 1 MiB`, { code: 'config', file, issues: [] });
+  if (Buffer.byteLength(text) > yamlLimits.bytesMax) {
+    throw new ConfigError(`${file} is larger than ${yamlLimits.bytesMax} bytes`, {
+      code: 'config',
+      file,
+      issues: [],
+    });
   }
   let document: unknown;
   try {
-    document = parseYaml(text, { maxAliasCount: 100 });
+    document = parseYaml(text, { maxAliasCount: yamlLimits.aliasesMax, logLevel: 'error' });
   } catch (error) {
     throw new ConfigError(`${file} is not YAML`, { code: 'config', file, issues: [] }, { cause: error });
   }
@@ -65,6 +68,20 @@ export function parseConfig<S extends z.ZodType>(
   });
   const lines = issues.map((issue) => `  ${issue.path || '(top)'}: ${issue.reason}`);
   throw new ConfigError(`${file} does not fit:\n${lines.join('\n')}`, { code: 'config', file, issues });
+}
+
+/** Of a file that is too large, only as much as shows that it is. */
+async function readStart(file: string): Promise<string> {
+  const handle = await open(file);
+  try {
+    const chunks: Buffer[] = [];
+    for await (const chunk of handle.createReadStream({ end: yamlLimits.bytesMax, autoClose: false })) {
+      chunks.push(Buffer.from(chunk));
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  } finally {
+    await handle.close();
+  }
 }
 
 function removePath(value: unknown, [head, ...rest]: string[]): boolean {

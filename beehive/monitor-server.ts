@@ -5,16 +5,20 @@
 
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { CancelledError, describeError } from '#protocol/errors.ts';
+import { monitorLimits } from '#protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Module } from './module.ts';
+
+export type MonitorLimits = Readonly<Record<keyof typeof monitorLimits, number>>;
 
 export interface MonitorServerOptions {
   /** `ADDRESS:PORT` */
   readonly bindAddress: string;
   /** The field of the config that says so, for the message when the port is taken. */
   readonly field: string;
+  readonly limits?: MonitorLimits;
 }
 
 export interface MonitorServerComponents {
@@ -25,7 +29,7 @@ export interface MonitorServerComponents {
   readonly waitsFor: () => string | undefined;
 }
 
-const limits = { connectionsMax: 32, headerBytesMax: 8 * 1024, timeoutMs: 10_000, retryMs: 30_000 };
+const retryMs = 30_000;
 
 export function createMonitorServer(
   options: MonitorServerOptions,
@@ -40,7 +44,7 @@ export function createMonitorServer(
       const host = bindAddress.slice(0, at).replace(/^\[(.*)\]$/, '$1');
       const port = Number(bindAddress.slice(at + 1));
       for (let said = false; !signal.aborted; said = true) {
-        const server = serve(components);
+        const server = serve(components, options.limits ?? monitorLimits);
         try {
           await listen(server, host, port);
           ready();
@@ -59,12 +63,13 @@ export function createMonitorServer(
   };
 }
 
-function serve({ metrics, waitsFor }: MonitorServerComponents): Server {
+function serve({ metrics, waitsFor }: MonitorServerComponents, limits: MonitorLimits): Server {
   const server = createServer(
     {
       maxHeaderSize: limits.headerBytesMax,
-      headersTimeout: limits.timeoutMs,
-      requestTimeout: limits.timeoutMs,
+      headersTimeout: limits.requestTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: limits.checkIntervalMs,
     },
     (request, response) => {
       if (request.method !== 'GET') return answer(response, 405, 'only GET is served here');
@@ -103,7 +108,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 async function rest(clock: Clock, signal: AbortSignal): Promise<void> {
   try {
-    await clock.sleep(limits.retryMs, signal);
+    await clock.sleep(retryMs, signal);
   } catch (error) {
     if (!(error instanceof CancelledError)) throw error;
   }

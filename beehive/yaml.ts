@@ -1,6 +1,7 @@
 /** YAML as text and as values, for manifests and for config files that we write. */
 
 import { parseAllDocuments, stringify } from 'yaml';
+import { yamlLimits } from '#protocol/limits.ts';
 
 /** Each document that is not empty. @throws YAMLParseError of the first that is not YAML. */
 export function parseYamlDocuments(text: string): unknown[] {
@@ -9,7 +10,7 @@ export function parseYamlDocuments(text: string): unknown[] {
   return documents.flatMap((document) => {
     const [error] = document.errors;
     if (error !== undefined) throw error;
-    const value: unknown = document.toJS({ maxAliasCount: 100 });
+    const value: unknown = document.toJS({ maxAliasCount: yamlLimits.aliasesMax, logLevel: 'error' });
     return value === null || value === undefined ? [] : [value];
   });
 }

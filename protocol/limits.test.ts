@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
 import {
+  bootstrapLimits,
   connectionLimits,
   deliveryLimits,
   frameLimits,
   inboxLimits,
   keepaliveLimits,
+  listenerLimits,
   mqttLimits,
   requestLimits,
   sessionLimits,
@@ -40,4 +42,18 @@ test('the list of held objects fits a frame', () => {
 
 test('the unread buffer is smaller than a frame may be, so one frame can always pass', () => {
   expect(connectionLimits.unreadBytesMax).toBeLessThanOrEqual(frameLimits.bytesMax);
+});
+
+test('a peer that holds a place at a listener loses it before the listener is full', () => {
+  expect(bootstrapLimits.handshakesMax).toBeLessThan(bootstrapLimits.connectionsMax);
+});
+
+test('a handshake of a byte a second is over within 30 s, also when its time is looked at late', () => {
+  for (const limits of [listenerLimits, bootstrapLimits])
+    expect(limits.handshakeTimeoutMs + limits.checkIntervalMs).toBeLessThan(30_000);
+});
+
+test('what an edge may say at once lets a window of answers and acknowledgements through', () => {
+  expect(deliveryLimits.upstreamBurst).toBeGreaterThan(deliveryLimits.windowMax * 10);
+  expect(deliveryLimits.upstreamPerSecond).toBeGreaterThan(deliveryLimits.kubeedgeUpstreamPerSecond);
 });

@@ -1,6 +1,7 @@
 /**
- * Caps and periods that both ends must agree on or be able to rely on, each with its reason. Caps that only
- * one module cares about stand beside that module's code. limits.test.ts holds the relations between them.
+ * Caps and periods of everything that takes something in from outside, each with its reason, and those that both
+ * ends must agree on. Caps inside of one module stand beside that module's code, those of the embedded API server in
+ * apiserver/limits.ts. limits.test.ts holds the relations between them.
  */
 
 /** A frame on the wire. */
@@ -27,12 +28,40 @@ export const connectionLimits = {
   pongBufferBytesMax: 64 * 1024,
   /** Text of a refusal that we read. */
   refusalBytesMax: 4 * 1024,
-  /** Sockets that may be in their TLS or HTTP handshake beyond the admitted connections. */
-  handshakesMax: 128,
-  handshakeTimeoutMs: 30_000,
+  /** Pieces of one frame: each costs memory of its own, and no peer we know sends more than one. */
+  fragmentsMax: 1024,
   /** How long an orderly close may take before the socket is destroyed. */
   closeTimeoutMs: 2_000,
 } as const;
+
+/** A listener that anybody can reach, until the peer has said who it is. */
+export interface ListenerLimits {
+  /** Line and headers of a request; those of an edge have some 600 bytes. */
+  readonly headerBytesMax: number;
+  /** TLS, and then the request; also for a peer that sends a byte now and then. */
+  readonly handshakeTimeoutMs: number;
+  /** How often the times of open requests are looked at: the most that a timeout may be late. */
+  readonly checkIntervalMs: number;
+  /** Beyond so many unfinished handshakes the oldest is dropped: an honest one takes a second, or a few on a bad link. */
+  readonly handshakesMax: number;
+  /** How often one address may fail to say who it is, at once and then a second; more are closed unheard. */
+  readonly failuresBurst: number;
+  readonly failuresPerSecond: number;
+  /** Addresses that failures are remembered of; the longest unseen is forgotten first. */
+  readonly addressesMax: number;
+}
+
+/** CloudHub's WebSocket port. */
+export const listenerLimits: ListenerLimits = {
+  headerBytesMax: 16 * 1024,
+  handshakeTimeoutMs: 20_000,
+  checkIntervalMs: 2_000,
+  handshakesMax: 1024,
+  // Edges with an old CA behind one address try every half minute; a fleet of a thousand stays below this.
+  failuresBurst: 256,
+  failuresPerSecond: 32,
+  addressesMax: 10_000,
+};
 
 /** Liveness between the two ends (wire 3.3). */
 export const keepaliveLimits = {
@@ -54,6 +83,14 @@ export const deliveryLimits = {
   /** What a KubeEdge edge sends at most: a rate and a burst of messages (wire 3.3). */
   kubeedgeUpstreamPerSecond: 30,
   kubeedgeUpstreamBurst: 60,
+  /**
+   * What cloudcore takes from one edge; one that sends more is read more slowly. An edge of ours with 110 pods and
+   * a thousand devices says all it has within the burst when it comes back.
+   */
+  upstreamPerSecond: 500,
+  upstreamBurst: 4_000,
+  /** Messages no edge may send; one that goes on sending them is disconnected. */
+  malformedPerMinuteMax: 30,
 } as const;
 
 /** Requests that wait for an answer of the peer (wire 4.4). */
@@ -74,12 +111,61 @@ export const inboxLimits = {
   deviceController: 16_384,
 } as const;
 
-/** Bodies of the bootstrap endpoints (10002). */
-export const bootstrapLimits = {
+/** The bootstrap endpoints (10002): nobody is known there, so each connection is for one request. */
+export const bootstrapLimits: ListenerLimits & {
+  readonly connectionsMax: number;
+  readonly bodyBytesMax: number;
+  readonly requestTimeoutMs: number;
+} = {
+  ...listenerLimits,
+  /** More than handshakesMax: there, the oldest goes; here, nobody comes in. */
+  connectionsMax: 1024,
+  handshakesMax: 512,
   /** A P-256 request has some 350 bytes; other keys a few thousand. */
-  csrBytesMax: 16 * 1024,
-  /** KubeEdge's own cap for task reports. */
-  taskReportBytesMax: 3 * 1024 * 1024,
+  bodyBytesMax: 16 * 1024,
+  handshakeTimeoutMs: 10_000,
+  requestTimeoutMs: 20_000,
+  checkIntervalMs: 1_000,
+};
+
+/** What an edge reads of the bootstrap endpoints' answers; a certificate has about a thousand bytes. */
+export const bootstrapAnswerLimits = {
+  bytesMax: 64 * 1024,
+} as const;
+
+/** `/metrics` and `/healthz` of a daemon: a scraper, a probe and a person. */
+export const monitorLimits = {
+  connectionsMax: 32,
+  headerBytesMax: 8 * 1024,
+  requestTimeoutMs: 10_000,
+  checkIntervalMs: 1_000,
+} as const;
+
+/** The embedded MQTT broker; its clients are programs on the same machine. */
+export const brokerLimits = {
+  clientsMax: 128,
+  /** Sessions that are kept for clients that come and go (clean session off). */
+  sessionsMax: 128,
+  /** Until CONNECT is there. */
+  connectTimeoutMs: 10_000,
+  /** A payload with its topic and header. */
+  packetBytesMax: mqttLimits.payloadBytesMax + 4 * 1024,
+  /** What a client leaves unread; one that leaves more is disconnected. */
+  unreadBytesMax: 4 * 1024 * 1024,
+  /** The longest topic of ours has some 600 bytes: two names of 253 characters. */
+  topicBytesMax: 1024,
+  topicLevelsMax: 32,
+  subscriptionsPerClientMax: 256,
+  retainedMax: 1_000,
+  retainedBytesMax: 8 * 1024 * 1024,
+  clientIdBytesMax: 256,
+} as const;
+
+/** A config file or manifest. */
+export const yamlLimits = {
+  bytesMax: 1024 * 1024,
+  /** Resolved aliases; beyond that a text of a few lines could become gigabytes. */
+  aliasesMax: 100,
 } as const;
 
 /** `session/held`: what an edge says it holds. */

@@ -81,6 +81,7 @@ export class ServiceAccountTokens {
     token: string,
     audiences: readonly string[] = [standardAudience],
   ): Promise<{ user: User; audiences: readonly string[] } | undefined> {
+    if (token.length > limits.tokenChars) return undefined;
     const { errors, jwtVerify } = await import('jose');
     try {
       const { payload } = await jwtVerify(token, this.#publicKey, {

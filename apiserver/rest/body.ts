@@ -2,6 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import { parse as parseYaml } from 'yaml';
+import { yamlLimits } from '#protocol/limits.ts';
 import type { JsonValue } from '../kube-object.ts';
 import { limits } from '../limits.ts';
 import { decodeProtobuf, protobufMediaType } from '../protobuf/decode.ts';
@@ -64,7 +65,9 @@ export function parseJson(bytes: Buffer): JsonValue {
 export function parseJsonOrYaml(bytes: Buffer): JsonValue {
   if (bytes[0] === 0x7b) return parseJson(bytes);
   try {
-    return checked(parseYaml(bytes.toString('utf8'), { maxAliasCount: 100 }));
+    return checked(
+      parseYaml(bytes.toString('utf8'), { maxAliasCount: yamlLimits.aliasesMax, logLevel: 'error' }),
+    );
   } catch (error) {
     if (error instanceof StatusError) throw error;
     // yaml throws YAMLParseError, and ReferenceError for too many aliases.

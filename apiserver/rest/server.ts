@@ -53,9 +53,11 @@ export async function listen(options: ServerOptions, components: ServerComponent
     // Who shows no certificate may bring a token.
     rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
+    handshakeTimeout: limits.handshakeMs,
     maxHeaderSize: limits.headerBytes,
     requestTimeout: limits.requestMs,
-    headersTimeout: limits.requestMs,
+    headersTimeout: limits.headMs,
+    connectionsCheckingInterval: limits.checkEveryMs,
     keepAliveTimeout: limits.keepAliveMs,
   });
   server.maxConnections = limits.connections;
@@ -116,7 +118,7 @@ async function serve(
   const warnings: string[] = [];
   try {
     const url = new URL(request.url ?? '/', 'https://localhost');
-    const path = url.pathname.length > 1 ? url.pathname.replace(/\/+$/, '') : url.pathname;
+    const path = withoutSlashes(url.pathname);
     if (components.paths.isPublic(path)) return components.paths.answerPublic(request, response, path);
     const sender = await components.authenticator.authenticate(request);
     if (sender === anonymous) throw unauthorized();
@@ -127,6 +129,13 @@ async function serve(
   } catch (error) {
     refuse(request, response, error, components.log);
   }
+}
+
+/** A loop, since a pattern would try anew at each of many slashes. */
+function withoutSlashes(path: string): string {
+  let end = path.length;
+  while (end > 1 && path[end - 1] === '/') end -= 1;
+  return path.slice(0, end);
 }
 
 async function dispatch(exchange: Exchange, components: ServerComponents): Promise<void> {

@@ -15,6 +15,7 @@ import { HawserError } from '#protocol/errors.ts';
 import { freezeJson, type KubeObject } from '../kube-object.ts';
 import { limits } from '../limits.ts';
 import { openDatabase } from './database.ts';
+import { RecentChanges } from './recent-changes.ts';
 
 export interface Entry {
   readonly storage: string;
@@ -62,6 +63,8 @@ interface LogRow {
 
 interface Pending {
   readonly change: Change;
+  /** Of its object's JSON. */
+  readonly characters: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -79,7 +82,7 @@ export class LogStore {
   readonly #database: Database.Database;
   readonly #clock: Clock;
   readonly #tables = new Map<string, Map<string, Entry>>();
-  readonly #recent = new Map<string, { floor: number; changes: Change[] }>();
+  readonly #recent = new Map<string, RecentChanges<Change>>();
   readonly #listeners = new Map<string, Set<() => void>>();
   readonly #anyListeners = new Set<() => void>();
   readonly #insert: Database.Statement;
@@ -210,18 +213,22 @@ export class LogStore {
   /** Up to `limit` changes after a revision, oldest first. @throws CompactedError */
   changesAfter(storage: string, revision: number, limit: number): readonly Change[] {
     const recent = this.#recent.get(storage);
-    if (recent !== undefined && revision >= recent.floor) {
-      const from = firstAfter(recent.changes, revision);
-      return recent.changes.slice(from, from + limit);
-    }
+    if (recent !== undefined && revision >= recent.floor) return recent.after(revision, limit);
     if (recent === undefined && revision >= this.#loadedAt) return [];
     this.#checkHistory(revision);
     const rows = this.#database
       .prepare<unknown[], LogRow>(
         'SELECT * FROM log WHERE storage = ? AND revision > ? AND revision <= ? ORDER BY revision LIMIT ?',
       )
-      .all(storage, revision, this.#committed, limit);
-    return rows.map((row) => this.#toChange(row));
+      .iterate(storage, revision, this.#committed, limit);
+    const taken: LogRow[] = [];
+    let characters = 0;
+    for (const row of rows) {
+      characters += row.object.length;
+      if (taken.length > 0 && characters > limits.recentEventBytes) break;
+      taken.push(row);
+    }
+    return taken.map((row) => this.#toChange(row));
   }
 
   /** Calls back after each commit that changed the storage. Returns how to stop. */
@@ -277,11 +284,7 @@ export class LogStore {
     });
     const changes = run();
     this.#compacted = upTo;
-    for (const recent of this.#recent.values()) {
-      const from = firstAfter(recent.changes, upTo);
-      recent.changes.splice(0, from);
-      recent.floor = Math.max(recent.floor, upTo);
-    }
+    for (const recent of this.#recent.values()) recent.forget(upTo);
     return changes;
   }
 
@@ -335,7 +338,8 @@ export class LogStore {
     this.#revision = revision;
     this.#apply(entry, deleted);
     const durable = new Promise<void>((resolve, reject) => {
-      this.#pending.push({ change: { revision, deleted, entry, previous }, resolve, reject });
+      const change = { revision, deleted, entry, previous };
+      this.#pending.push({ change, characters: text.length, resolve, reject });
     });
     if (first) {
       setImmediate(() => this.#commit());
@@ -362,8 +366,8 @@ export class LogStore {
     this.#pending = [];
     this.#committed = this.#revision;
     const storages = new Set<string>();
-    for (const { change, resolve } of done) {
-      this.#remember(change);
+    for (const { change, characters, resolve } of done) {
+      this.#remember(change, characters);
       storages.add(change.entry.storage);
       resolve();
     }
@@ -394,22 +398,11 @@ export class LogStore {
     else table.set(key, entry);
   }
 
-  #remember(change: Change): void {
-    const recent = this.#recentOf(change.entry.storage);
-    recent.changes.push(change);
-    // Dropped by the half, so that the array is moved once in many changes.
-    if (recent.changes.length >= 2 * limits.recentEvents) {
-      const dropped = recent.changes.splice(0, limits.recentEvents);
-      recent.floor = dropped.at(-1)?.revision ?? recent.floor;
-    }
-  }
-
-  #recentOf(storage: string): { floor: number; changes: Change[] } {
-    const known = this.#recent.get(storage);
-    if (known !== undefined) return known;
-    const fresh = { floor: this.#loadedAt, changes: [] };
-    this.#recent.set(storage, fresh);
-    return fresh;
+  #remember(change: Change, characters: number): void {
+    const { storage } = change.entry;
+    const recent = this.#recent.get(storage) ?? new RecentChanges<Change>(this.#loadedAt);
+    this.#recent.set(storage, recent);
+    recent.add(change, characters);
   }
 
   #load(): void {
@@ -459,16 +452,4 @@ function toEntry(row: LogRow): Entry {
     revision,
     object: freezeJson(JSON.parse(row.object) as KubeObject),
   };
-}
-
-/** Index of the first change after a revision (they are in order). */
-function firstAfter(changes: readonly Change[], revision: number): number {
-  let low = 0;
-  let high = changes.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((changes[middle]?.revision ?? 0) <= revision) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

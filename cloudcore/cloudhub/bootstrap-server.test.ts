@@ -13,8 +13,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
+import { bootstrapLimits } from '#protocol/limits.ts';
 import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
-import { BootstrapServer, defaultBootstrapLimits } from './bootstrap-server.ts';
+import { BootstrapServer } from './bootstrap-server.ts';
 import { type CertificateAuthority, openCertificateAuthority } from './certificate-authority.ts';
 import { createCloudHubMetrics } from './cloudhub-metrics.ts';
 import { type NamedToken, NamedTokens } from './named-tokens.ts';
@@ -68,10 +69,9 @@ beforeEach(async () => {
       host: '127.0.0.1',
       port: 0,
       limits: {
-        ...defaultBootstrapLimits,
-        headersTimeoutMs: 200,
+        ...bootstrapLimits,
         requestTimeoutMs: 300,
-        handshakeTimeoutMs: 300,
+        handshakeTimeoutMs: 200,
         checkIntervalMs: 50,
       },
     },

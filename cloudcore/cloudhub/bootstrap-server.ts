@@ -19,6 +19,7 @@ import type { Log } from '#beehive/log.ts';
 import { describeError, TransportError } from '#protocol/errors.ts';
 import { bootstrapLimits } from '#protocol/limits.ts';
 import { machineHeader } from '#protocol/session.ts';
+import { Strangers, type TurnedAway } from '#protocol/transport/strangers.ts';
 import { type KubeApi, KubeError } from '../kube/kube-api.ts';
 import type { CertificateAuthority } from './certificate-authority.ts';
 import type { CloudHubMetrics } from './cloudhub-metrics.ts';
@@ -29,25 +30,7 @@ import { type PresentNode, presentCertificate } from './present-certificate.ts';
 import type { TokenIssuer } from './token.ts';
 import { TokenError } from './token-error.ts';
 
-export interface BootstrapLimits {
-  readonly connectionsMax: number;
-  readonly headerBytesMax: number;
-  readonly bodyBytesMax: number;
-  readonly handshakeTimeoutMs: number;
-  readonly headersTimeoutMs: number;
-  readonly requestTimeoutMs: number;
-  readonly checkIntervalMs: number;
-}
-
-export const defaultBootstrapLimits: BootstrapLimits = {
-  connectionsMax: 512,
-  headerBytesMax: 16 * 1024,
-  bodyBytesMax: bootstrapLimits.csrBytesMax,
-  handshakeTimeoutMs: 10_000,
-  headersTimeoutMs: 10_000,
-  requestTimeoutMs: 20_000,
-  checkIntervalMs: 1_000,
-};
+export type BootstrapLimits = typeof bootstrapLimits;
 
 export interface BootstrapOptions {
   readonly host: string;
@@ -74,10 +57,11 @@ export class BootstrapServer {
   readonly #limits: BootstrapLimits;
   readonly #named: NamedTokens;
   readonly #server: Server;
+  readonly #strangers: Strangers;
 
   private constructor(options: BootstrapOptions, components: BootstrapComponents) {
     this.#components = components;
-    this.#limits = options.limits ?? defaultBootstrapLimits;
+    this.#limits = options.limits ?? bootstrapLimits;
     this.#named = new NamedTokens(components);
     const { authority } = components;
     this.#server = createServer(
@@ -89,13 +73,17 @@ export class BootstrapServer {
         rejectUnauthorized: false,
         handshakeTimeout: this.#limits.handshakeTimeoutMs,
         maxHeaderSize: this.#limits.headerBytesMax,
-        headersTimeout: this.#limits.headersTimeoutMs,
+        headersTimeout: this.#limits.handshakeTimeoutMs,
         requestTimeout: this.#limits.requestTimeoutMs,
         connectionsCheckingInterval: this.#limits.checkIntervalMs,
       },
       (request, response) => void this.#serve(request, response),
     );
     this.#server.maxConnections = this.#limits.connectionsMax;
+    const { clock, metrics } = components;
+    const turnedAway = (why: TurnedAway) => metrics.refusals.inc({ status: why });
+    this.#strangers = new Strangers(this.#limits, { clock, turnedAway });
+    this.#strangers.watch(this.#server);
   }
 
   /** @throws TransportError `port-taken` */
@@ -133,6 +121,7 @@ export class BootstrapServer {
       answer = this.#failure(error);
     }
     this.#components.metrics.joinRequests.inc({ status: answer.status });
+    if (!isOwnFault(answer.status)) this.#strangers.know(request.socket);
     response.writeHead(answer.status, {
       'Content-Type':
         typeof answer.body === 'string' ? 'text/plain; charset=utf-8' : 'application/octet-stream',
@@ -256,6 +245,11 @@ function bearer(request: IncomingMessage): string {
 function header(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name.toLowerCase()];
   return typeof value === 'string' ? value : undefined;
+}
+
+/** What an honest joiner does not get, or not often; a node that is not there yet is its 404. */
+function isOwnFault(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 404;
 }
 
 function text(status: number, body: string): Answer {

@@ -6,10 +6,9 @@
 
 import { createHash } from 'node:crypto';
 import type { Clock } from '#beehive/clock.ts';
+import { bootstrapAnswerLimits } from '#protocol/limits.ts';
 import { CredentialError } from './errors.ts';
 import { httpsGet } from './https-get.ts';
-
-const caBytesMax = 64 * 1024;
 
 /** The CA certificate in DER. @throws CredentialError, `wrong-ca-hash` among others. */
 export async function downloadCa(
@@ -20,7 +19,7 @@ export async function downloadCa(
   const { url, sha256, timeoutMs } = options;
   const trust = { rejectUnauthorized: false };
   const { status, body } = await httpsGet(
-    { url, headers: {}, trust, bytesMax: caBytesMax, timeoutMs },
+    { url, headers: {}, trust, bytesMax: bootstrapAnswerLimits.bytesMax, timeoutMs },
     clock,
     signal,
   );
@@ -43,4 +42,18 @@ export async function downloadCa(
     );
   }
   return body;
+}
+
+/**
+ * What the clock of the cloud says, for a person whose own may be wrong: by a wrong one no certificate can be
+ * verified. Nothing but a warning depends on it. @throws CredentialError
+ */
+export async function cloudTime(
+  { url, timeoutMs }: { readonly url: URL; readonly timeoutMs: number },
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const trust = { rejectUnauthorized: false };
+  const { bytesMax } = bootstrapAnswerLimits;
+  return (await httpsGet({ url, headers: {}, trust, bytesMax, timeoutMs }, clock, signal)).dateMs;
 }

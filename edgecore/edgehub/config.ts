@@ -1,6 +1,7 @@
 /** Section `modules.edgeHub` of edgecore.yaml. Periods are in seconds, as KubeEdge writes them. */
 
 import { z } from 'zod';
+import { deliveryLimits } from '#protocol/limits.ts';
 import { defaultProjectId } from '#protocol/names.ts';
 import type { CertificatesOptions } from './certificates.ts';
 import type { EdgeHubOptions } from './edgehub.ts';
@@ -34,8 +35,8 @@ export const edgeHubConfigSchema = z
       .literal(true, 'EdgeHub cannot be switched off; an edge without a cloud goes on without it')
       .default(true),
     heartbeat: seconds.default(15),
-    messageQPS: z.number().int().positive().default(30),
-    messageBurst: z.number().int().positive().default(60),
+    messageQPS: z.number().int().positive().default(deliveryLimits.kubeedgeUpstreamPerSecond),
+    messageBurst: z.number().int().positive().default(deliveryLimits.kubeedgeUpstreamBurst),
     projectID: z.string().min(1).default(defaultProjectId),
     tlsCaFile: z.string().default('/etc/kubeedge/ca/rootCA.crt'),
     tlsCertFile: z.string().default('/etc/kubeedge/certs/server.crt'),

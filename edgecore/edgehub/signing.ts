@@ -5,6 +5,7 @@
 
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { Clock } from '#beehive/clock.ts';
+import { bootstrapAnswerLimits } from '#protocol/limits.ts';
 import { machineHeader } from '#protocol/session.ts';
 import type { TlsIdentity } from '#protocol/transport/transport.ts';
 import { newCertificateRequest, nodeCommonName } from './certificate-request.ts';
@@ -25,8 +26,6 @@ export interface Signing {
 
 export type Signed = { readonly identity: TlsIdentity } | { readonly refusal: HttpsAnswer };
 
-const certificateBytesMax = 64 * 1024;
-
 /** @throws CredentialError; CancelledError when the signal is aborted. */
 export async function requestCertificate(
   signing: Signing,
@@ -44,7 +43,7 @@ export async function requestCertificate(
       headers: { ...bearer, NodeName: nodeName, [machineHeader]: machine },
       body: request,
       trust: { ca, ...own },
-      bytesMax: certificateBytesMax,
+      bytesMax: bootstrapAnswerLimits.bytesMax,
       timeoutMs,
     },
     clock,

@@ -1,22 +1,7 @@
 /** What a client of the embedded broker may do, each rule with its limit; decided on what the broker has counted. */
 
-import { mqttLimits } from '#protocol/limits.ts';
+import { brokerLimits } from '#protocol/limits.ts';
 import { isTopicFilter } from '#protocol/topics.ts';
-
-export const brokerLimits = {
-  clientsMax: 128,
-  /** Sessions that are kept for clients that come and go (clean session off). */
-  sessionsMax: 128,
-  /** A payload with its topic and header. */
-  packetBytesMax: mqttLimits.payloadBytesMax + 4 * 1024,
-  unreadBytesMax: 4 * 1024 * 1024,
-  topicBytesMax: 1024,
-  topicLevelsMax: 32,
-  subscriptionsPerClientMax: 256,
-  retainedMax: 1_000,
-  retainedBytesMax: 8 * 1024 * 1024,
-  clientIdBytesMax: 256,
-} as const;
 
 /** Why nobody may publish there, or undefined. */
 export function topicRefusal(topic: string): string | undefined {

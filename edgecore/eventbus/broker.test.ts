@@ -1,6 +1,6 @@
 import { connect as connectSocket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { brokerLimits } from './broker-rules.ts';
+import { brokerLimits } from '#protocol/limits.ts';
 import { client, closed, freePort, TestBus } from './test-bus.ts';
 
 let edge: TestBus;

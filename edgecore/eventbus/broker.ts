@@ -8,8 +8,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Aedes, Client } from 'aedes';
 import type { Log } from '#beehive/log.ts';
 import { TransportError } from '#protocol/errors.ts';
+import { brokerLimits } from '#protocol/limits.ts';
 import { topicMatches } from '#protocol/topics.ts';
-import { brokerLimits, filterRefusal, Retained, topicRefusal } from './broker-rules.ts';
+import { filterRefusal, Retained, topicRefusal } from './broker-rules.ts';
 import { type ClientFault, ClientStream } from './client-stream.ts';
 import type { Filters, MqttLink, Receive } from './link.ts';
 import { boundSessions } from './session-queue.ts';
@@ -93,6 +94,7 @@ async function createAedes({ filters, receive, refused, log }: BrokerComponents)
   const subscriptions = new WeakMap<Client, Set<string>>();
   return Aedes.createBroker({
     concurrency,
+    connectTimeout: brokerLimits.connectTimeoutMs,
     maxTopicLevels: brokerLimits.topicLevelsMax,
     preConnect(_, packet, answer) {
       const { clientId } = packet;

@@ -8,7 +8,9 @@
  * - `send` resolves when the frame has left our buffers; it rejects with TransportError when it cannot.
  */
 
+import type { ListenerLimits } from '../limits.ts';
 import type { Envelope } from '../message.ts';
+import type { TurnedAway } from './strangers.ts';
 
 export interface Connection {
   /** Headers of the upgrade, lower-case names. At the dialling end: those of the answer. */
@@ -65,6 +67,10 @@ export interface ListenOptions {
   readonly admit: (request: UpgradeRequest) => Admission | Promise<Admission>;
   readonly connectionsMax: number;
   readonly frameBytesMax: number;
+  /** Default: listenerLimits. */
+  readonly limits?: ListenerLimits;
+  /** Told of each peer that was closed before it could say who it is. */
+  readonly turnedAway?: (why: TurnedAway) => void;
 }
 
 export interface DialOptions {

@@ -33,6 +33,7 @@ interface PendingPing {
 export const socketOptions = {
   perMessageDeflate: false,
   autoPong: false,
+  maxFragments: connectionLimits.fragmentsMax,
   closeTimeout: connectionLimits.closeTimeoutMs,
 } as const;
 

@@ -14,8 +14,9 @@ import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { TransportError } from '../errors.ts';
-import { connectionLimits } from '../limits.ts';
+import { type ListenerLimits, listenerLimits } from '../limits.ts';
 import { PullQueue } from './pull-queue.ts';
+import { Strangers } from './strangers.ts';
 import type { Admission, Connection, Listener, ListenOptions } from './transport.ts';
 import {
   certificateOf,
@@ -26,28 +27,37 @@ import {
 } from './websocket-connection.ts';
 
 export async function listenWebSocket(options: ListenOptions, clock: MonotonicClock): Promise<Listener> {
-  const server = options.tls === undefined ? createServer(serverTimes) : createServerWithTls(options.tls);
-  server.maxConnections = options.connectionsMax + connectionLimits.handshakesMax;
+  const { tls, limits = listenerLimits, turnedAway } = options;
+  const server = tls === undefined ? createServer(serverTimes(limits)) : createServerWithTls(tls, limits);
+  server.maxConnections = options.connectionsMax + limits.handshakesMax;
+  const strangers = new Strangers(limits, { clock, turnedAway });
+  strangers.watch(server);
+  // With TLS a peer is known by its certificate, which was verified by then.
+  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket) => strangers.know(socket));
   const listener = new WebSocketListener(server, options, clock);
   await bind(server, options);
   return listener;
 }
 
-const serverTimes = {
-  headersTimeout: connectionLimits.handshakeTimeoutMs,
-  requestTimeout: connectionLimits.handshakeTimeoutMs,
-};
+function serverTimes(limits: ListenerLimits) {
+  return {
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: limits.handshakeTimeoutMs,
+    requestTimeout: limits.handshakeTimeoutMs,
+    connectionsCheckingInterval: limits.checkIntervalMs,
+  };
+}
 
-function createServerWithTls(tls: NonNullable<ListenOptions['tls']>): Server {
+function createServerWithTls(tls: NonNullable<ListenOptions['tls']>, limits: ListenerLimits): Server {
   return createTlsServer({
-    ...serverTimes,
+    ...serverTimes(limits),
     ca: tls.ca,
     cert: tls.cert,
     key: tls.key,
     minVersion: 'TLSv1.2',
     requestCert: true,
     rejectUnauthorized: true,
-    handshakeTimeout: connectionLimits.handshakeTimeoutMs,
+    handshakeTimeout: limits.handshakeTimeoutMs,
   });
 }
 

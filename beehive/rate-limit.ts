@@ -1,6 +1,6 @@
-/** At most so many a second, with a burst: what a KubeEdge cloud is used to from one edge (wire 3.3). */
+/** At most so many a second, with a burst; who takes more waits. */
 
-import type { Clock } from '#beehive/clock.ts';
+import type { Clock } from './clock.ts';
 
 export class RateLimit {
   readonly #perSecond: number;
