@@ -334,6 +334,21 @@ describe('session', () => {
     await until(() => news('disconnected', hub.heard.edgecontroller).length === 1);
   });
 
+  it('keeps the node to the machine that is connected, whoever copied its certificate', async () => {
+    await hub.start();
+    const headers = (machine: string) => ({ headers: { 'Hawser-Machine': machine } });
+    const first = await hub.dial('edge-1', headers('machine-a'));
+    await expect(hub.dial('edge-1', headers('machine-b'))).rejects.toMatchObject({
+      detail: { status: 409, body: expect.stringContaining('connected from another machine') },
+    });
+    // The same machine again, as after a cut that this end has not seen yet.
+    const again = await hub.dial('edge-1', headers('machine-a'));
+    expect(await first.closed).toContain('replaced');
+    await again.close();
+    await until(() => news('disconnected', hub.heard.edgecontroller).length === 1);
+    await hub.dial('edge-1', headers('machine-b'));
+  });
+
   it('ends after 30 s of silence, not while keepalives come', async () => {
     await hub.start();
     const edge = await hub.dial('edge-1');

@@ -10,7 +10,13 @@ import type { Bus } from '#beehive/bus.ts';
 import type { Log } from '#beehive/log.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, source } from '#protocol/names.ts';
-import { agreesToSession, sessionHeader, sessionVersion, upgradeHeader } from '#protocol/session.ts';
+import {
+  agreesToSession,
+  machineHeader,
+  sessionHeader,
+  sessionVersion,
+  upgradeHeader,
+} from '#protocol/session.ts';
 import type { Admission, Connection, UpgradeRequest } from '#protocol/transport/transport.ts';
 import { type Controller, dispatchDown, type SessionKind } from './dispatcher.ts';
 import { NodeSession, type SessionComponents, type SessionOptions } from './node-session.ts';
@@ -33,6 +39,8 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #components: SessionsComponents;
   readonly #byNode = new Map<string, NodeSession>();
+  /** By which name its machine came, where it gave one. */
+  readonly #machines = new WeakMap<NodeSession, string>();
 
   constructor(options: SessionsOptions, components: SessionsComponents) {
     this.#options = options;
@@ -61,6 +69,8 @@ export class Sessions {
       ...this.#components,
       forward: (to, envelope, over) => this.#forward(to, envelope, over),
     });
+    const machine = machineIn(connection.headers);
+    if (machine !== undefined) this.#machines.set(session, machine);
     const before = this.#byNode.get(peer.node);
     this.#byNode.set(peer.node, session);
     before?.end('replaced by a newer connection of this node');
@@ -104,7 +114,13 @@ export class Sessions {
       const reason = `the certificate is of node ${peer.node}, but the header ${upgradeHeader.nodeId} names another; join again under the right name`;
       return { accept: false, status: 403, reason };
     }
-    if (!this.#byNode.has(peer.node) && this.#byNode.size >= this.#options.nodesMax) {
+    const live = this.#byNode.get(peer.node);
+    const [its, theirs] = [live && this.#machines.get(live), machineIn(headers)];
+    if (its !== undefined && theirs !== undefined && its !== theirs) {
+      const reason = `node ${peer.node} is connected from another machine; a copied certificate makes no second node: keadm reset edge, then join under a name of its own (--edgenode-name)`;
+      return { accept: false, status: 409, reason };
+    }
+    if (live === undefined && this.#byNode.size >= this.#options.nodesMax) {
       const reason = `${this.#options.nodesMax} nodes are connected, and modules.cloudHub.nodeLimit allows no more`;
       return { accept: false, status: 503, reason };
     }
@@ -136,4 +152,8 @@ export class Sessions {
     const { bus } = this.#components;
     while (!isOld() && bus.send(controller, envelope) === 'full') await bus.drained(controller);
   }
+}
+
+function machineIn(headers: Readonly<Record<string, string>>): string | undefined {
+  return headers[machineHeader.toLowerCase()];
 }
