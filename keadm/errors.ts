@@ -9,5 +9,6 @@ export class KeadmError extends HawserError<
   | { code: 'not-found'; what: string }
   | { code: 'name-taken'; node: string }
   | { code: 'already-set-up'; where: string }
+  | { code: 'preflight'; failed: readonly string[] }
   | { code: 'service-failed'; service: string; logFile: string }
 > {}

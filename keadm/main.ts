@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { systemClock } from '#beehive/clock.ts';
 import { describeError } from '#protocol/errors.ts';
+import { debugCheck } from './commands/debug.ts';
 import { getToken } from './commands/gettoken.ts';
 import { init } from './commands/init.ts';
 import { join } from './commands/join.ts';
@@ -13,6 +14,7 @@ import { formatVersion, type VersionFormat } from './commands/version.ts';
 import { KeadmError } from './errors.ts';
 import { createHost } from './host.ts';
 import { findCloudAddress, joinCommand } from './join-command.ts';
+import { formatFindings, subjects } from './preflight/finding.ts';
 
 const print = (line: string) => {
   process.stdout.write(`${line}\n`);
@@ -36,6 +38,11 @@ const withoutEffect = {
   join: ['--kubeedge-version <v>', '--image-repository <r>', '--tarballpath <dir>'],
 };
 
+const ignoreFlag = [
+  '--ignore-preflight-errors <checks>',
+  'go on although these checks fail: their names with commas between, or all',
+] as const;
+
 const program = new Command('keadm')
   .description('Sets up, joins and removes Hawser clouds and edges.')
   .showHelpAfterError();
@@ -50,11 +57,16 @@ addIgnored(program.command('init'), withoutEffect.init)
   .option('--set <path=value>', 'change a field of cloudcore.yaml (may be repeated)', collect, [])
   .option('--api-port <port>', 'port of the embedded API', parsePort, 6443)
   .option('--force', 'accepted for compatibility: init may always be repeated')
+  .option(...ignoreFlag)
   .option(...dataDirFlag)
   .action(async (flags) => {
     warnIgnored(flags, withoutEffect.init);
     const cloud = await init(
-      { ...flags, advertiseAddress: splitList(flags.advertiseAddress) },
+      {
+        ...flags,
+        advertiseAddress: splitList(flags.advertiseAddress),
+        ignorePreflightErrors: splitNames(flags.ignorePreflightErrors),
+      },
       createHost(print),
     );
     const dataDir = flags.dataDir === undefined ? '' : ` --data-dir ${flags.dataDir}`;
@@ -128,6 +140,7 @@ addIgnored(program.command('join'), withoutEffect.join)
   .option('--cgroupdriver <driver>', 'accepted for compatibility: the runtime is asked for its driver')
   .option('--certPath <dir>', 'accepted for compatibility: see --data-dir')
   .option('--set <path=value>', 'change a field of edgecore.yaml (may be repeated)', collect, [])
+  .option(...ignoreFlag)
   .option(...dataDirFlag)
   .action(async (flags) => {
     warnIgnored(flags, withoutEffect.join);
@@ -146,6 +159,7 @@ addIgnored(program.command('join'), withoutEffect.join)
         labels: splitLabels(flags.labels),
         runtimeEndpoint: flags.remoteRuntimeEndpoint,
         cloudcoreIpPort: flags.cloudcoreIpport,
+        ignorePreflightErrors: splitNames(flags.ignorePreflightErrors),
       },
       createHost(print),
     );
@@ -165,6 +179,35 @@ reset
   .option('--force', 'accepted for compatibility')
   .option(...dataDirFlag)
   .action((flags) => resetEdge(flags, createHost(print)));
+
+program
+  .command('debug')
+  .description('find out what is wrong')
+  .command('check [what...]')
+  .description(`make the checks of join and print them all; WHAT: all, ${subjects.join(', ')}`)
+  .option('--cloud', 'the checks of init')
+  .option('-e, --cloudcore-ipport <host:port>', 'where CloudHub listens (default: as joined)')
+  .option('-s, --certport <port>', 'port of the cloud for certificates (default: as joined)', parsePort)
+  .option('-i, --edgenode-name <name>', 'name of the node (default: as joined)')
+  .addOption(
+    new Option('--runtime <runtime>', 'how containers are run (default: as joined)').choices([
+      'auto',
+      'process',
+      'cri',
+    ]),
+  )
+  .option(...dataDirFlag)
+  .action(async (what: string[], flags) => {
+    const options = {
+      ...flags,
+      cloudcoreIpPort: flags.cloudcoreIpport,
+      certPort: flags.certport,
+      nodeName: flags.edgenodeName,
+    };
+    const findings = await debugCheck(what, options, { clock: systemClock });
+    for (const line of formatFindings(findings)) print(line);
+    if (findings.some(({ verdict }) => verdict === 'fail')) process.exit(1);
+  });
 
 program
   .command('version')
@@ -231,6 +274,10 @@ function splitList(text: string | undefined): string[] | undefined {
     ?.split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '');
+}
+
+function splitNames(text: string | undefined): string[] | undefined {
+  return splitList(text)?.map((name) => name.toLowerCase());
 }
 
 function splitLabels(text: string | undefined): Record<string, string> {

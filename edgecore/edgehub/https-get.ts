@@ -21,6 +21,8 @@ export interface HttpsGet {
 export interface HttpsAnswer {
   readonly status: number;
   readonly body: Uint8Array;
+  /** The peer's clock, by its header Date. */
+  readonly dateMs: number | undefined;
 }
 
 /** @throws CredentialError `unreachable`, `untrusted`, `bad-answer`; CancelledError when the signal is aborted. */
@@ -69,7 +71,11 @@ function exchange(get: HttpsGet, signal: AbortSignal): Promise<HttpsAnswer> {
           chunks.push(chunk);
           if (bytes > get.bytesMax) response.destroy(tooLarge(get));
         });
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }));
+        response.on('end', () => {
+          const date = Date.parse(response.headers.date ?? '');
+          const dateMs = Number.isNaN(date) ? undefined : date;
+          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks), dateMs });
+        });
       },
     );
     request.on('error', reject);

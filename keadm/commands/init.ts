@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { parseConfig } from '#beehive/config-file.ts';
 import { packageVersion } from '#beehive/package-root.ts';
 import { formatYaml } from '#beehive/yaml.ts';
-import { cloudcoreConfigFormat } from '#cloudcore/config.ts';
+import { type CloudcoreConfig, cloudcoreConfigFormat } from '#cloudcore/config.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import { isAlreadyExists, isNotFound, isUnreachable, type KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
@@ -21,6 +21,8 @@ import { type CloudLayout, cloudLayout } from '../layout.ts';
 import { lastLine } from '../log-tail.ts';
 import { applyManifest, readPackageManifests, toManifest } from '../manifests.ts';
 import { isPortFree, requirePort } from '../ports.ts';
+import { defaultRuntimeEndpoint, type PlannedPort } from '../preflight/plan.ts';
+import { preflight } from '../preflight/preflight.ts';
 import type { Service } from '../service/service.ts';
 import { applySet, type ConfigTree } from '../set-flag.ts';
 import { waitFor } from '../wait.ts';
@@ -34,6 +36,8 @@ export interface InitOptions {
   /** Port of the embedded API. */
   readonly apiPort?: number | undefined;
   readonly set?: readonly string[] | undefined;
+  /** Names of pre-flight checks whose failure does not matter, or `all`. */
+  readonly ignorePreflightErrors?: readonly string[] | undefined;
 }
 
 export interface Cloud {
@@ -55,14 +59,10 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   const journal = await Journal.open(layout.journalFile, 'cloud', packageVersion());
   const services = cloudServices(layout, addresses, options.apiPort ?? defaultApiPort);
 
+  const ports = plannedPorts(hub, options);
+  await checkMachine(layout, ports, services, options, host);
   await stopOld(services, host);
-  await requirePort(hub.websocket.port, '0.0.0.0', 'CloudHub', '--set modules.cloudHub.websocket.port=PORT');
-  await requirePort(
-    hub.https.port,
-    '0.0.0.0',
-    'CloudHub bootstrap',
-    '--set modules.cloudHub.https.port=PORT',
-  );
+  for (const { port, host: address, use, change } of ports) await requirePort(port, address, use, change);
   for (const dir of [
     layout.caDir,
     layout.certDir,
@@ -88,7 +88,7 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   const kubeConfig = options.kubeConfig ?? layout.adminConf;
   await host.steps.step('Kubernetes API', async (waiting) => {
     if (options.kubeConfig === undefined) {
-      await startEmbeddedApi(layout, services.apiserver, options.apiPort ?? defaultApiPort, journal, host);
+      await startEmbeddedApi(layout, services.apiserver, journal, host);
     }
     const api = await createKubeApi(kubeConfig);
     await waitForApi(api, host, waiting);
@@ -112,6 +112,46 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
     cloudcoreIpPort: `${addresses[0]}:${hub.websocket.port}`,
     bootstrapPort: hub.https.port,
   };
+}
+
+function plannedPorts(
+  hub: CloudcoreConfig['modules']['cloudHub'],
+  { apiPort = defaultApiPort, kubeConfig }: InitOptions,
+): PlannedPort[] {
+  const everywhere = '0.0.0.0';
+  const set = '--set modules.cloudHub';
+  return [
+    { port: hub.websocket.port, host: everywhere, use: 'CloudHub', change: `${set}.websocket.port=PORT` },
+    { port: hub.https.port, host: everywhere, use: 'CloudHub bootstrap', change: `${set}.https.port=PORT` },
+    ...(kubeConfig === undefined
+      ? [{ port: apiPort, host: '127.0.0.1', use: 'embedded Kubernetes API', change: '--api-port PORT' }]
+      : []),
+  ];
+}
+
+/** Before anything is touched. Ports are looked at only when it is not our own cloud that holds them. */
+async function checkMachine(
+  layout: CloudLayout,
+  ports: readonly PlannedPort[],
+  services: ReturnType<typeof cloudServices>,
+  { ignorePreflightErrors = [] }: InitOptions,
+  host: Host,
+): Promise<void> {
+  const running = await Promise.all(
+    [services.apiserver, services.cloudcore].map(({ name, stateDir }) =>
+      host.services.isRunning(name, stateDir),
+    ),
+  );
+  const plan = {
+    role: 'cloud',
+    dataDir: layout.libDir,
+    runtime: 'process',
+    runtimeEndpoint: defaultRuntimeEndpoint,
+    nodeName: undefined,
+    ports: running.includes(true) ? [] : ports,
+    cloud: undefined,
+  } as const;
+  await preflight(plan, ignorePreflightErrors, host);
 }
 
 export function cloudServices(layout: CloudLayout, addresses: readonly string[], apiPort: number) {
@@ -176,11 +216,9 @@ async function stopOld(services: ReturnType<typeof cloudServices>, host: Host): 
 async function startEmbeddedApi(
   layout: CloudLayout,
   service: Service,
-  port: number,
   journal: Journal,
   host: Host,
 ): Promise<void> {
-  await requirePort(port, '127.0.0.1', 'embedded Kubernetes API', '--api-port PORT');
   await journal.addService(service.name);
   await host.services.start(service);
   await waitFor(

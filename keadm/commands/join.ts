@@ -23,6 +23,8 @@ import { Journal } from '../journal.ts';
 import { type EdgeLayout, edgeLayout } from '../layout.ts';
 import { lastLine } from '../log-tail.ts';
 import { requirePort } from '../ports.ts';
+import { defaultRuntimeEndpoint, type Plan } from '../preflight/plan.ts';
+import { preflight } from '../preflight/preflight.ts';
 import type { Service } from '../service/service.ts';
 import { applySet } from '../set-flag.ts';
 import { waitFor } from '../wait.ts';
@@ -39,6 +41,8 @@ export interface JoinOptions {
   readonly runtimeEndpoint?: string | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly set?: readonly string[] | undefined;
+  /** Names of pre-flight checks whose failure does not matter, or `all`. */
+  readonly ignorePreflightErrors?: readonly string[] | undefined;
 }
 
 export interface Edge {
@@ -54,9 +58,11 @@ const readyTimeoutMs = 60_000;
 const nodeNamePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 export async function join(options: JoinOptions, host: Host): Promise<Edge> {
-  const nodeName = checkNodeName(options.nodeName ?? hostname().toLowerCase());
   const cloud = parseCloudAddress(options.cloudcoreIpPort);
   const layout = edgeLayout(options.dataDir);
+  const plan = joinPlan(options, cloud, layout);
+  await preflight(plan, options.ignorePreflightErrors ?? [], host);
+  const nodeName = checkNodeName(options.nodeName ?? hostname().toLowerCase());
   const journal = await openJournal(layout, nodeName);
   const instanceId = journal.data.facts.instanceId ?? randomUUID();
   const service = edgeService(layout);
@@ -98,6 +104,18 @@ export async function join(options: JoinOptions, host: Host): Promise<Edge> {
   const broker = await brokerUrl(layout, ports);
   host.steps.note(`  MQTT for mappers and apps on this machine: ${broker}`);
   return { nodeName, broker };
+}
+
+function joinPlan(options: JoinOptions, cloud: { host: string; port: number }, layout: EdgeLayout): Plan {
+  return {
+    role: 'edge',
+    dataDir: layout.libDir,
+    runtime: options.runtime ?? 'auto',
+    runtimeEndpoint: options.runtimeEndpoint ?? defaultRuntimeEndpoint,
+    nodeName: options.nodeName,
+    ports: [],
+    cloud: { host: cloud.host, ports: [cloud.port, options.certPort ?? defaultCertPort] },
+  };
 }
 
 export function edgeService(layout: EdgeLayout): Service {
@@ -153,7 +171,8 @@ function checkNodeName(name: string): string {
   );
 }
 
-function parseCloudAddress(text: string): { host: string; port: number } {
+/** @throws KeadmError `bad-flag` */
+export function parseCloudAddress(text: string): { host: string; port: number } {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:/\s]+):(\d{1,5})$/.exec(text);
   if (match?.[1] !== undefined) return { host: match[1], port: Number(match[2]) };
   throw new KeadmError(`--cloudcore-ipport: "${text}" is not host:port, for example 10.0.0.1:10000`, {
