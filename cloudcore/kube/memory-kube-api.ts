@@ -58,6 +58,8 @@ const kinds: Readonly<Record<string, string>> = {
   devicestatuses: 'DeviceStatus',
   objectsyncs: 'ObjectSync',
   clusterobjectsyncs: 'ClusterObjectSync',
+  certificatesigningrequests: 'CertificateSigningRequest',
+  volumeattachments: 'VolumeAttachment',
 };
 
 export class MemoryKubeApi implements KubeApi {
@@ -370,6 +372,7 @@ export class MemoryKubeApi implements KubeApi {
       };
       this.#watchers.add(wake);
       signal?.addEventListener('abort', wake, { once: true });
+      if (signal?.aborted) wake();
     });
   }
 }

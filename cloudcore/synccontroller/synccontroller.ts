@@ -103,8 +103,11 @@ export class SyncController implements Module, DeliveryLedger {
 
   async run(daemonSignal: AbortSignal, ready: () => void): Promise<void> {
     // All that waits listens to it, and Node would warn of so many listeners on the daemon's.
-    const signal = AbortSignal.any([daemonSignal]);
+    const stop = new AbortController();
+    const { signal } = stop;
     setMaxListeners(0, signal);
+    daemonSignal.addEventListener('abort', () => stop.abort(), { once: true });
+    if (daemonSignal.aborted) stop.abort();
     this.#signal = signal;
     ready();
     await Promise.all([
