@@ -67,7 +67,8 @@ async function runTarget(target: Target, count: number, round: number): Promise<
   await Promise.all(Array.from({ length: target.atOnce }, lane));
   const { slowestMs, ...verdicts } = found;
   const seconds = (performance.now() - started) / 1000;
-  process.stderr.write(`${target.name}: ${count} cases in ${seconds.toFixed(1)} s\n`);
+  const heap = `${(heapAfterCollection() / 1e6).toFixed(1)} MB`;
+  process.stderr.write(`${target.name}: ${count} cases in ${seconds.toFixed(1)} s, heap ${heap}\n`);
   return { name: target.name, cases: count, ...verdicts, slowestMs: Math.round(slowestMs), seconds };
 }
 

@@ -61,7 +61,7 @@ export async function apiServerTarget({ objects }: Corpus): Promise<Target> {
       case 6:
         return (await server.patch(`${path}/fuzz?fieldManager=f`, 'apply', document)).status;
       default: {
-        const text = encodeURI(chaos.text('labelSelector=a%3Db&fieldSelector=metadata.name%3Dfuzz'));
+        const text = encoded(chaos.text('labelSelector=a%3Db&fieldSelector=metadata.name%3Dfuzz'));
         return (await server.get(`${path}?${text.replaceAll('watch', '')}`)).status;
       }
     }
