@@ -36,7 +36,11 @@ export const heldSchema = z.looseObject({
   objects: z.array(heldObjectSchema),
 });
 
-export const heldAnswerSchema = z.looseObject({ epoch: z.string() });
+export const heldAnswerSchema = z.looseObject({
+  epoch: z.string(),
+  /** The edge's epoch, when an operator has said that the edge now belongs to this cluster. */
+  accepted: z.string().optional(),
+});
 
 export type HeldObject = z.infer<typeof heldObjectSchema>;
 export type Held = z.infer<typeof heldSchema>;

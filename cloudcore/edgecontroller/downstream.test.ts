@@ -120,6 +120,33 @@ describe('EdgeController, down, to an edge of ours', () => {
     expect(pushes).toContain('update edge-1/default/pod/web');
   });
 
+  it('says on the Node how to confirm the move, and removes what is foreign once that is done', async () => {
+    const objects = [{ path: 'default/pod/foreign', uid: 'foreign', resourceVersion: '1' }];
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, 'another-epoch', objects));
+    await fixture.settle();
+    const [event] = (await fixture.api.list(core('events'))).items;
+    const command = 'kubectl annotate node edge-1 --overwrite hawser.dev/accept-epoch=another-epoch';
+    expect(event).toMatchObject({
+      reason: 'ForeignObjects',
+      involvedObject: { kind: 'Node', name: node },
+      message: expect.stringContaining(command),
+    });
+    const annotate = async (value: string) => {
+      const own = { apiVersion: 'v1', plural: 'nodes', name: node };
+      const annotations = { 'hawser.dev/accept-epoch': value };
+      await fixture.api.patch(own, 'merge', { metadata: { annotations } });
+      await fixture.settle();
+    };
+    await annotate('some-third-epoch');
+    expect(fixture.pushes().filter((push) => push.startsWith('delete'))).toEqual([]);
+    await annotate('another-epoch');
+    expect(fixture.pushes()).toContain('delete edge-1/default/pod/foreign');
+    // The next time the edge is told, and takes the epoch of this cluster.
+    const answer = await fixture.answerTo(fixture.sayHeld(node, 'another-epoch', []));
+    expect(answer.content).toEqual({ epoch, accepted: 'another-epoch' });
+  });
+
   it('pushes changes of pods and of what they name, and releases what none names', async () => {
     fixture.connect(node, 'hawser');
     await fixture.answerTo(fixture.sayHeld(node, epoch, []));

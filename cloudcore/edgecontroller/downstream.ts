@@ -61,11 +61,6 @@ export class Downstream {
     this.#queue.add(node);
   }
 
-  /** The epoch of what the edge holds of another cluster and nobody has said may go. */
-  foreignEpoch(node: string): string | undefined {
-    return this.#sessions.get(node)?.foreign?.epoch;
-  }
-
   /**
    * An object is handed out as the answer to a query: from now on a KubeEdge edge is sent its changes.
    * @throws KubeError when that cannot be noted

@@ -3,7 +3,6 @@
  * Kubernetes API. This file connects the bus to the two halves, downstream.ts and upstream.ts.
  */
 
-import { z } from 'zod';
 import type { Bus, InboxOptions } from '#beehive/bus.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
@@ -15,13 +14,12 @@ import { nodeKeyOf, readSessionNews } from '#cloudcore/kube/node-sessions.ts';
 import type { ObjectCache } from '#cloudcore/kube/objects.ts';
 import { Sender } from '#cloudcore/kube/sender.ts';
 import { WorkQueue } from '#cloudcore/kube/work-queue.ts';
-import { inboxLimits, sessionLimits } from '#protocol/limits.ts';
-import { type Envelope, reply, replyError } from '#protocol/message.ts';
+import { inboxLimits } from '#protocol/limits.ts';
+import type { Envelope } from '#protocol/message.ts';
 import { group, source } from '#protocol/names.ts';
-import { splitNode } from '#protocol/resource-path.ts';
-import { heldSchema } from '#protocol/session.ts';
 import { neededTypes } from './desired.ts';
 import { Downstream } from './downstream.ts';
+import { answerHeld } from './held-answer.ts';
 import { Upstream } from './upstream.ts';
 import type { ReadCertificateRequest } from './upstream-certificates.ts';
 
@@ -74,32 +72,9 @@ export function createEdgeController(
     const news = readSessionNews(envelope);
     if (news?.news === 'connected') downstream.connected(news.node, news.session);
     else if (news?.news === 'disconnected') downstream.disconnected(news.node);
-    else if (envelope.route.group === group.session) await answerHeld(envelope);
+    else if (envelope.route.group === group.session)
+      await answerHeld(envelope, { ...components, log, sender, downstream });
     else await upstream.handle(envelope);
-  };
-
-  /** The answer goes first, so that the edge knows whose objects the difference is about. */
-  const answerHeld = async (envelope: Envelope): Promise<void> => {
-    const { node } = splitNode(envelope.route.resource);
-    const held = boundedHeld.safeParse(envelope.content);
-    const { epoch } = cache;
-    const from = { source: name, group: group.session };
-    if (!held.success || epoch === undefined) {
-      const reason = held.success
-        ? 'the cloud has not read its objects yet'
-        : 'malformed list of held objects';
-      log.warn({ node, reason }, 'cannot use what an edge says it holds');
-      await sender.send(replyError(envelope, reason, from));
-      return;
-    }
-    if (held.data.epoch !== null && held.data.epoch !== epoch) {
-      log.warn(
-        { node, held: held.data.epoch, epoch },
-        'an edge holds objects of another cluster, leaving them',
-      );
-    }
-    await sender.send(reply(envelope, { epoch }, from));
-    downstream.held(node, held.data);
   };
 
   return {
@@ -114,7 +89,3 @@ export function createEdgeController(
     },
   };
 }
-
-const boundedHeld = heldSchema.extend({
-  objects: z.array(heldSchema.shape.objects.element).max(sessionLimits.heldObjectsMax),
-});

@@ -10,7 +10,7 @@ import type { Log } from '#beehive/log.ts';
 import type { Random } from '#beehive/random.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
-import { type Held, heldAnswerSchema, heldResource } from '#protocol/session.ts';
+import { type Held, type HeldAnswer, heldAnswerSchema, heldResource } from '#protocol/session.ts';
 import type { MetaStore } from '../store/meta-store.ts';
 import type { SessionStore } from '../store/session-store.ts';
 import type { CloudCalls } from './cloud-calls.ts';
@@ -38,7 +38,7 @@ export async function tellHeldSet(components: HeldSetComponents, signal: AbortSi
     const answer = 'answer' in said ? heldAnswerSchema.safeParse(said.answer.content).data : undefined;
     if (answer !== undefined) {
       log.info({ objects: content.objects.length }, 'told the cloud what is held here');
-      return settleEpoch(answer.epoch, components);
+      return settleEpoch(answer, components);
     }
     const reason = 'failure' in said ? said.failure : 'its answer names no epoch';
     log.warn({ reason }, 'the cloud did not take what is held here');
@@ -46,13 +46,19 @@ export async function tellHeldSet(components: HeldSetComponents, signal: AbortSi
   }
 }
 
-async function settleEpoch(epoch: string, { session, log }: HeldSetComponents): Promise<void> {
+async function settleEpoch(
+  { epoch, accepted }: HeldAnswer,
+  { session, log }: HeldSetComponents,
+): Promise<void> {
   const own = session.epoch();
-  if (own === undefined) await session.adoptEpoch(epoch);
-  else if (own !== epoch) {
-    log.error(
-      { own, cloud: epoch },
-      'this cloud has another API than the one whose objects are stored here: nothing is deleted for it. If the move is meant, run `keadm reset edge` and join again; if not, check which cloud this edge dials',
-    );
+  if (own === epoch) return;
+  if (own === undefined) return await session.adoptEpoch(epoch);
+  if (own === accepted) {
+    log.warn({ own, cloud: epoch }, 'an operator has moved this edge to another cluster');
+    return await session.adoptEpoch(epoch);
   }
+  log.error(
+    { own, cloud: epoch },
+    'this cloud has another API than the one whose objects are stored here: nothing is deleted for it. If the move is meant, confirm it on the Node as its events say; if not, check which cloud this edge dials',
+  );
 }
