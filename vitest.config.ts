@@ -28,6 +28,10 @@ export default defineConfig({
           hookTimeout: 180_000,
         },
       },
+      {
+        // Not part of `npm test`: runs of minutes to hours, see docs/fuzzing.md.
+        test: { name: 'long', include: ['test/long/**/*.test.ts'], fileParallelism: false },
+      },
     ],
   },
 });

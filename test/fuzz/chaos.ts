@@ -10,7 +10,7 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** Stand in a document for texts that no JSON writer would write; `textOf` puts those in. */
 const raw: Readonly<Record<string, () => string>> = {
   '@deep-list@': () => '['.repeat(10_000) + ']'.repeat(10_000),
-  '@deep-object@': () => '{"a":'.repeat(10_000) + 'null' + '}'.repeat(10_000),
+  '@deep-object@': () => `${'{"a":'.repeat(10_000)}null${'}'.repeat(10_000)}`,
   '@endless@': () => '['.repeat(10_000),
   '@huge@': () => '1e999',
   '@long-number@': () => '9'.repeat(400),

@@ -24,7 +24,7 @@ const corpus = loadCorpus();
 const targets: readonly Target[] = [
   ...(await parserTargets(corpus)),
   edgeTarget(corpus),
-  await apiServerTarget(corpus),
+  apiServerTarget(corpus),
   await bootstrapTarget(),
 ];
 const reports: TargetReport[] = [];

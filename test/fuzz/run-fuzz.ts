@@ -1,7 +1,7 @@
 /** Starts a fuzzing run in a process of its own and waits for its report. */
 
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -44,6 +44,7 @@ export async function runFuzz(cases: number, seed: number, timeoutMs: number): P
     const hung = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
     child.on('close', (code, signal) => {
       clearTimeout(hung);
+      rmSync(outfile, { force: true });
       const line = texts.out.trim().split('\n').at(-1) ?? '';
       if (code === 0 && line.startsWith('{')) resolve(JSON.parse(line));
       else reject(new Error(`the run ended with ${code ?? signal} after:\n${texts.err}`));
@@ -65,6 +66,8 @@ async function bundle(seed: number): Promise<string> {
     target: 'node20',
     format: 'esm',
     sourcemap: 'inline',
+    mainFields: ['module', 'main'],
+    // Packages with a native part, or that are found by name while they run.
     external: [
       'better-sqlite3',
       'fast-check',
@@ -72,17 +75,42 @@ async function bundle(seed: number): Promise<string> {
       'jose',
       'yaml',
       'ws',
-      'mqtt',
-      'aedes',
       'rxjs',
       'pino',
       'prom-client',
       '@peculiar/x509',
       'reflect-metadata',
       '@kubernetes/client-node',
-      'protobufjs',
+      'mqtt',
+      'aedes',
+      '@grpc/grpc-js',
+      '@grpc/proto-loader',
     ],
+    banner: {
+      js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
+    },
     logLevel: 'warning',
   });
   return outfile;
+}
+
+/** What must hold of a run, said as what does not; empty when all is well. */
+export function complaintsOf(report: FuzzReport): string[] {
+  const complaints = [...report.faults];
+  const growth = report.heapAfter / report.heapBefore - 1;
+  if (growth > heapGrowthMax) complaints.push(`the heap grew by ${(growth * 100).toFixed(1)} %`);
+  for (const { name, taken, refused, slowestMs } of report.targets) {
+    if (taken === 0 || refused === 0)
+      complaints.push(`${name}: ${taken} taken, ${refused} refused: it tests nothing`);
+    if (slowestMs > slowestMax) complaints.push(`${name}: one case took ${slowestMs} ms`);
+  }
+  return complaints;
+}
+
+const heapGrowthMax = 0.1;
+/** Far above what any case needs, since a machine may be busy with something else; a backtracking pattern takes minutes. */
+const slowestMax = 15_000;
+
+export function caseCount(report: FuzzReport): number {
+  return report.targets.reduce((sum, target) => sum + target.cases, 0);
 }
