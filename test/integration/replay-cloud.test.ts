@@ -1,0 +1,186 @@
+/**
+ * The recorded KubeEdge cloud, played to a whole edge of ours: what it sends up is, per resource path, what the
+ * recorded KubeEdge edge sent, in the same order of first mention; what differs stands with its reason in
+ * test/data/replay-cloud-deviations.json, and nothing stands there that did not happen.
+ */
+
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { ManualClock, systemClock } from '#beehive/clock.ts';
+import { seededRandom } from '#beehive/random.ts';
+import { createMemoryRuntime } from '#edgecore/edged/runtime/memory-runtime.ts';
+import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { MemoryNetwork } from '#protocol/transport/memory.ts';
+import { type Edge, givenCertificates, startEdge } from '#test/fixtures/edge.ts';
+import { normalForm } from '#test/fixtures/normal-form.ts';
+import { RecordedCloud, type Recording, readRecording } from '#test/fixtures/recorded-cloud.ts';
+
+const nodeName = 'ke-edge-1';
+const stepMs = 100;
+
+const deviations = z
+  .array(
+    z.strictObject({
+      transcript: z.string(),
+      /** Who says it, and the other does not. */
+      only: z.enum(['KubeEdge', 'Hawser']),
+      /** A regular expression on the normal form. */
+      frame: z.string(),
+      reason: z.string().min(20),
+    }),
+  )
+  .parse(JSON.parse(readFileSync(new URL('../data/replay-cloud-deviations.json', import.meta.url), 'utf8')));
+
+/** What was done at the edge itself in the recording: reports over MQTT. */
+interface Report {
+  readonly t: number;
+  readonly topic: string;
+  readonly body: object;
+}
+
+const twinTopic = '$hw/events/device/default/thermo-1/twin/update';
+const stateTopic = '$hw/events/device/default/thermo-1/state/update';
+const temperature = (value: string) => ({ twin: { temperature: { actual: { value } } } });
+
+/** Reports that reached the recorded cloud are as recorded; those that it lost are told by the marks. */
+function reportsOf({ frames, marks }: Recording): Report[] {
+  const sent = frames.filter(
+    ({ up, frame }) => up && frame.route.source === 'twin' && frame.route.operation === 'update',
+  );
+  const recorded = sent.map(({ t, frame }): Report => {
+    if (frame.route.resource.endsWith('/state/update')) {
+      const { device } = JSON.parse(String(frame.content)) as { device: { state: string } };
+      return { t: t - stepMs, topic: stateTopic, body: { state: device.state } };
+    }
+    const { twin } = frame.content as { twin: { temperature: { actual: { value: string } } } };
+    return { t: t - stepMs, topic: twinTopic, body: temperature(twin.temperature.actual.value) };
+  });
+  const stopped = marks.find(({ text }) => text.startsWith('cloudcore stopped'));
+  const away = stopped === undefined ? undefined : offlineFromMs(frames);
+  if (away === undefined) return recorded;
+  return [
+    ...recorded,
+    { t: away + 5_000, topic: twinTopic, body: temperature('30') },
+    { t: away + 7_000, topic: twinTopic, body: temperature('31') },
+    { t: away + 8_000, topic: stateTopic, body: { state: 'offline' } },
+  ];
+}
+
+/** The last moment before the long silence. */
+function offlineFromMs(frames: Recording['frames']): number {
+  const gap = frames.findIndex(({ t }, at) => (frames[at + 1]?.t ?? t) - t > 25_000);
+  return (frames[gap]?.t ?? 0) + 100;
+}
+
+function report(edge: Edge, { topic, body }: Report): void {
+  const route = { source: 'bus', group: 'twin', operation: 'publish', resource: topic };
+  edge.bus.send('twin', newEnvelope(route, JSON.stringify(body)));
+}
+
+/** What the cloud sends again until it is acknowledged. */
+const isObject = ({ header, route }: Envelope) => !header.parent_msg_id && route.group === 'resource';
+
+/** Files and transactions take real time, of which the manual clock knows nothing. */
+const breathe = () => systemClock.sleep(2);
+
+async function play(recording: Recording, before?: Recording): Promise<readonly Envelope[]> {
+  const cut = before === undefined ? undefined : offlineFromMs(recording.frames);
+  const healed = recording.connects[0] ?? 0;
+  const firstT = recording.frames[0]?.t ?? 0;
+  const clock = new ManualClock(recording.startMs + (before === undefined ? 0 : firstT - 15_000));
+  const network = new MemoryNetwork({ clock, random: seededRandom(2) });
+  const cloud = new RecordedCloud(recording, before, clock);
+  const listener = await cloud.listen(network);
+  const edge = await startEdge({
+    nodeName,
+    transport: network,
+    server: 'cloud:10000',
+    certificates: givenCertificates({ ca: 'x', cert: 'x', key: 'x' }),
+    clock,
+    runtime: createMemoryRuntime({ clock }),
+  });
+  const pushes = recording.frames.filter(({ up, frame }) => !up && !frame.header.parent_msg_id);
+  const reports = reportsOf(recording);
+  const endT = (recording.frames.at(-1)?.t ?? 0) + 3_000;
+  try {
+    while (cloud.t < endT) {
+      if (cut !== undefined && cloud.t >= cut && cloud.t < healed) network.cut();
+      else network.heal();
+      for (const due of reports.filter(({ t }) => t <= cloud.t)) {
+        reports.splice(reports.indexOf(due), 1);
+        report(edge, due);
+      }
+      while ((pushes[0]?.t ?? Number.POSITIVE_INFINITY) <= cloud.t) {
+        const [next] = pushes;
+        if (next === undefined || !(await cloud.push(next.frame))) break;
+        pushes.shift();
+      }
+      await clock.advance(stepMs);
+      await breathe();
+    }
+  } finally {
+    const closing = edge.close();
+    for (let n = 0; n < 100; n += 1) {
+      await clock.advance(stepMs);
+      await systemClock.sleep(1);
+    }
+    await closing;
+    await listener.close();
+  }
+  expect(pushes).toEqual([]);
+  const acknowledged = new Set(cloud.up.map(({ frame }) => frame.header.parent_msg_id));
+  const objects = recording.frames.filter(({ up, frame }) => !up && isObject(frame));
+  expect(objects.filter(({ frame }) => !acknowledged.has(frame.header.msg_id))).toEqual([]);
+  const fromT = before === undefined ? 0 : firstT - stepMs;
+  return cloud.up.filter(({ t }) => t >= fromT).map(({ frame }) => frame);
+}
+
+/** Distinct normal forms by resource path, in the order of their first mention. */
+function byPath(frames: readonly Envelope[]): Map<string, string[]> {
+  const paths = new Map<string, string[]>();
+  for (const frame of frames) {
+    const { resource } = frame.route;
+    const said = normalForm(frame);
+    const all = paths.get(resource) ?? [];
+    if (!all.includes(said)) paths.set(resource, [...all, said]);
+  }
+  return paths;
+}
+
+async function compare(transcript: string, recording: Recording, before?: Recording): Promise<void> {
+  const theirs = byPath(recording.frames.filter(({ up }) => up).map(({ frame }) => frame));
+  const ours = byPath(await play(recording, before));
+  const allowed = deviations.filter((one) => one.transcript === transcript);
+  const used = new Set<(typeof deviations)[number]>();
+  const isAllowed = (only: 'KubeEdge' | 'Hawser', said: string) => {
+    const found = allowed.filter((one) => one.only === only && new RegExp(one.frame).test(said));
+    for (const one of found) used.add(one);
+    return found.length > 0;
+  };
+  const unexplained: string[] = [];
+  for (const path of new Set([...theirs.keys(), ...ours.keys()])) {
+    const [them, us] = [theirs.get(path) ?? [], ours.get(path) ?? []];
+    for (const said of them)
+      if (!us.includes(said) && !isAllowed('KubeEdge', said)) unexplained.push(`only KubeEdge: ${said}`);
+    for (const said of us)
+      if (!them.includes(said) && !isAllowed('Hawser', said)) unexplained.push(`only Hawser: ${said}`);
+    const both = (all: readonly string[]) => all.filter((said) => them.includes(said) && us.includes(said));
+    if (both(them).join() !== both(us).join()) unexplained.push(`other order: ${both(us).join(' then ')}`);
+  }
+  expect(unexplained).toEqual([]);
+  expect(allowed.filter((one) => !used.has(one))).toEqual([]);
+}
+
+test('the life of a node', async () => {
+  await compare('kubeedge-v1.23.1.jsonl', readRecording('kubeedge-v1.23.1.jsonl'));
+}, 120_000);
+
+test('a cloud that stops and comes back', async () => {
+  const before = readRecording('kubeedge-v1.23.1.jsonl');
+  await compare(
+    'kubeedge-v1.23.1-reconnect.jsonl',
+    readRecording('kubeedge-v1.23.1-reconnect.jsonl'),
+    before,
+  );
+}, 120_000);
