@@ -20,7 +20,7 @@ import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { absentModules, type EdgecoreConfig } from './config.ts';
 import { createDeviceTwin, deviceTwinInbox } from './devicetwin/devicetwin.ts';
 import { createEdged, edgedInbox } from './edged/edged.ts';
-import { chooseRuntime } from './edged/runtime/choose-runtime.ts';
+import { chooseRuntime, protoFileOf } from './edged/runtime/choose-runtime.ts';
 import { createCertificates } from './edgehub/certificates.ts';
 import { certificatesOptions, edgeHubOptions } from './edgehub/config.ts';
 import { createEdgeHub, edgeHubInbox } from './edgehub/edgehub.ts';
@@ -56,8 +56,11 @@ export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: 
       bus.open(source.edged, edgedInbox);
       names.push(source.edged);
       const options = { ...edged, instanceId: config.instanceID || edged.instanceId };
-      const logWriterFile = join(packageRoot(), 'dist/process-logs.js');
-      const runtime = await chooseRuntime(options, { logWriterFile }, base);
+      const files = {
+        logWriterFile: join(packageRoot(), 'dist/process-logs.js'),
+        protoFile: protoFileOf(packageRoot()),
+      };
+      const runtime = await chooseRuntime(options, files, base);
       modules.push(createEdged({ ...options, version: packageVersion() }, { ...edge, runtime }));
     }
     if (deviceTwin.enable) {

@@ -18,6 +18,8 @@ export interface RuntimeUnderTest {
   readonly end?: (name: string, exitCode: number) => void;
   /** Where it has none: makes the named container ignore TERM. */
   readonly ignoreTerm?: (name: string) => void;
+  /** Where containers have a root of their own: the image they start from; the test's directory is mounted. */
+  readonly image?: string;
   readonly dispose: () => Promise<void>;
 }
 
@@ -54,12 +56,15 @@ export function describeRuntimeService(
     const containerConfig = (containerName: string, script: string, attempt = 0): ContainerConfig => ({
       name: containerName,
       attempt,
-      image: 'registry.test/busybox:1',
+      image: under.image ?? 'registry.test/busybox:1',
       command: ['/bin/sh', '-c', script],
       args: [],
       workingDir: undefined,
       env: new Map([['GREETING', 'hello']]),
-      mounts: [],
+      mounts:
+        under.image === undefined
+          ? []
+          : [{ hostPath: directory, containerPath: directory, readOnly: false, optional: false }],
       runAsUser: undefined,
       runAsGroup: undefined,
       logPath: `${containerName}/${attempt}.log`,
@@ -120,7 +125,7 @@ export function describeRuntimeService(
     });
 
     it('starts once, runs, and stops within the grace', async () => {
-      const { id } = await start('a', 'main', 'exec sleep 60');
+      const { id } = await start('a', 'main', "trap 'exit 143' TERM; sleep 60 & wait");
       await runtime.startContainer(id);
       expect((await runtime.containerStatus(id)).state).toBe('running');
       await runtime.stopContainer(id, 10_000);

@@ -21,6 +21,9 @@ const certificateOwners = ['cloudcore/cloudhub/', 'edgecore/edgehub/', 'apiserve
 
 /** Product code under these paths may import the library; tests may import any. */
 const libraryOwners: Readonly<Record<string, readonly string[]>> = {
+  // A container runtime's socket, and those between an edge and its mappers.
+  '@grpc/grpc-js': ['edgecore/edged/runtime/cri/', 'protocol/dmi/'],
+  '@grpc/proto-loader': ['edgecore/edged/runtime/cri/', 'protocol/dmi/'],
   '@kubernetes/client-node': ['cloudcore/kube/'],
   '@peculiar/x509': certificateOwners,
   aedes: ['edgecore/eventbus/'],
@@ -36,7 +39,8 @@ const libraryOwners: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': certificateOwners,
   rxjs: ['beehive/'],
   vitest: ['vitest.config.ts'],
-  ws: ['protocol/transport/'],
+  // Beside the wire, the streams that a container runtime hands out.
+  ws: ['protocol/transport/', 'edgecore/edged/runtime/cri/cri-streams.ts'],
   yaml: ['beehive/', 'apiserver/'],
   zod: ['protocol/', 'beehive/', 'apiserver/', 'cloudcore/', 'edgecore/', 'keadm/', 'mapper/'],
 };

@@ -1,13 +1,13 @@
 /** Which runtime this edge uses, from its config and what the machine has. */
 
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
-import { UnrecoverableError } from '#beehive/errors.ts';
 import type { Log } from '#beehive/log.ts';
 import type { EdgedConfig } from '../config.ts';
 import { parseQuantity } from '../fields.ts';
-import { createProcessRuntime } from './process-runtime.ts';
+import { createProcessRuntime, removeProcessRuntime } from './process-runtime.ts';
 import type { RuntimeService } from './runtime-service.ts';
 
 const answerMs = 1000;
@@ -17,32 +17,43 @@ export function processRuntimeRoot(rootDirectory: string): string {
   return join(rootDirectory, 'process-runtime');
 }
 
-/** @throws UnrecoverableError for `runtime: cri`, which this version does not have. */
+/** Where an installation has the description of the runtime interface. */
+export function protoFileOf(packageDirectory: string): string {
+  return join(packageDirectory, 'edgecore/edged/runtime/cri/cri.proto');
+}
+
+/**
+ * `auto` takes the container runtime when it answers, and stays with it: a runtime that starts later than we do at
+ * a boot must not make a machine's pods change their kind.
+ */
 export async function chooseRuntime(
   config: EdgedConfig,
-  files: { readonly logWriterFile: string },
+  files: { readonly logWriterFile: string; readonly protoFile: string },
   components: { clock: Clock; log: Log },
 ): Promise<RuntimeService> {
   const { containerRuntimeEndpoint, containerLogMaxSize, containerLogMaxFiles } =
     config.tailoredKubeletConfig;
-  if (config.runtime === 'cri') {
-    throw new UnrecoverableError(
-      'modules.edged.runtime: cri is not in this version; set it to process (or auto) and start again',
-      { exitCode: 2 },
-    );
-  }
   const socket = containerRuntimeEndpoint.replace(/^unix:\/\//, '');
-  if (config.runtime === 'auto' && (await answers(socket, components.clock))) {
-    components.log.warn(
-      { socket },
-      'a container runtime answers here, but the cri runtime is not in this version: pods run with the process runtime',
-    );
+  const instance = config.instanceId || config.hostnameOverride;
+  const root = processRuntimeRoot(config.rootDirectory);
+  const mark = join(config.rootDirectory, 'runs-containers');
+  const useCri =
+    config.runtime === 'cri' ||
+    (config.runtime === 'auto' && (existsSync(mark) || (await answers(socket, components.clock))));
+  if (useCri) {
+    components.log.info({ socket }, 'pods run as containers');
+    mkdirSync(config.rootDirectory, { recursive: true });
+    writeFileSync(mark, `${socket}\n`);
+    if (existsSync(root)) await removeProcessRuntime(root, components.clock);
+    const { createCriRuntime } = await import('./cri/cri-runtime.ts');
+    return createCriRuntime({ socket, protoFile: files.protoFile, instance }, components);
   }
+  rmSync(mark, { force: true });
   const bytesMax = parseQuantity(containerLogMaxSize);
   return createProcessRuntime(
     {
-      root: processRuntimeRoot(config.rootDirectory),
-      instance: config.instanceId || config.hostnameOverride,
+      root,
+      instance,
       logWriterFile: files.logWriterFile,
       ...(Number.isFinite(bytesMax) ? { logBytesMax: bytesMax } : {}),
       logFilesMax: containerLogMaxFiles,

@@ -313,6 +313,7 @@ class InMemory implements MemoryRuntime {
       exitCode,
       reason: exitCode === undefined ? '' : exitCode === 0 ? 'Completed' : 'Error',
       message: '',
+      imageRef: config.imageId ?? '',
       logPath: `${sandbox.config.logDirectory}/${config.logPath}`,
     };
   }

@@ -481,7 +481,7 @@ class ProcessRuntime implements RuntimeService {
       annotations,
       logPath,
     };
-    return { ...identity, state, startedAtMs, finishedAtMs, exitCode, reason, message };
+    return { ...identity, state, startedAtMs, finishedAtMs, exitCode, reason, message, imageRef: '' };
   }
 }
 

@@ -33,6 +33,11 @@ export class RuntimeError extends HawserError<
   | { code: 'unsupported'; what: string }
   | { code: 'timeout'; afterMs: number }
   | { code: 'unavailable'; what: string }
+  /** No sandbox, for which the network plugin is the usual cause; the message is the runtime's own. */
+  | { code: 'cannot-run-sandbox'; name: string }
+  | { code: 'cannot-pull'; image: string }
+  /** The runtime refused for a reason that it did not classify. */
+  | { code: 'refused'; what: string }
 > {}
 
 export interface RuntimeVersion {
@@ -68,6 +73,58 @@ export interface SandboxConfig {
   readonly hostNetwork: boolean;
   readonly labels: Labels;
   readonly annotations: Labels;
+  /** Undefined: the machine's own resolver. */
+  readonly dns?: DnsConfig | undefined;
+  readonly portMappings?: readonly PortMapping[] | undefined;
+  readonly linux?: LinuxSandbox | undefined;
+}
+
+export interface DnsConfig {
+  readonly servers: readonly string[];
+  readonly searches: readonly string[];
+  readonly options: readonly string[];
+}
+
+export interface PortMapping {
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly containerPort: number;
+  readonly hostPort: number;
+  readonly hostIp: string;
+}
+
+export type SeccompProfile = 'RuntimeDefault' | 'Unconfined' | { readonly localhost: string };
+
+/** What only runtimes with namespaces and cgroups of their own can do; others leave it out. */
+export interface LinuxSandbox {
+  readonly qosClass?: 'Guaranteed' | 'Burstable' | 'BestEffort' | undefined;
+  readonly hostPid?: boolean | undefined;
+  readonly hostIpc?: boolean | undefined;
+  readonly shareProcesses?: boolean | undefined;
+  /** Some container of the pod will be. */
+  readonly privileged?: boolean | undefined;
+  readonly supplementalGroups?: readonly number[] | undefined;
+  readonly sysctls?: Labels | undefined;
+  readonly seccomp?: SeccompProfile | undefined;
+}
+
+export interface LinuxContainer {
+  readonly privileged?: boolean | undefined;
+  readonly readOnlyRoot?: boolean | undefined;
+  readonly noNewPrivileges?: boolean | undefined;
+  readonly addCapabilities?: readonly string[] | undefined;
+  readonly dropCapabilities?: readonly string[] | undefined;
+  readonly supplementalGroups?: readonly number[] | undefined;
+  readonly seccomp?: SeccompProfile | undefined;
+  readonly resources?: LinuxResources | undefined;
+}
+
+/** Zero: no limit, or the default. */
+export interface LinuxResources {
+  readonly cpuPeriod: number;
+  readonly cpuQuota: number;
+  readonly cpuShares: number;
+  readonly memoryLimitBytes: number;
+  readonly oomScoreAdj: number;
 }
 
 export interface Sandbox {
@@ -92,12 +149,16 @@ export interface Mount {
   readonly readOnly: boolean;
   /** Left out, with no error, where the machine cannot mount: what admission added and nobody asked for. */
   readonly optional: boolean;
+  readonly propagation?: 'None' | 'HostToContainer' | 'Bidirectional' | undefined;
 }
 
 export interface ContainerConfig {
   readonly name: string;
   readonly attempt: number;
+  /** As the pod names it. */
   readonly image: string;
+  /** What pulling it gave; undefined where images are not used. */
+  readonly imageId?: string | undefined;
   /** Empty: the image's entrypoint. */
   readonly command: readonly string[];
   readonly args: readonly string[];
@@ -110,6 +171,10 @@ export interface ContainerConfig {
   readonly logPath: string;
   readonly labels: Labels;
   readonly annotations: Labels;
+  readonly stdin?: boolean | undefined;
+  readonly stdinOnce?: boolean | undefined;
+  readonly tty?: boolean | undefined;
+  readonly linux?: LinuxContainer | undefined;
 }
 
 export type ContainerState = 'created' | 'running' | 'exited' | 'unknown';
@@ -133,6 +198,8 @@ export interface ContainerStatus extends Container {
   readonly exitCode: number | undefined;
   readonly reason: string;
   readonly message: string;
+  /** The image by its digest; empty where images are not used. */
+  readonly imageRef: string;
   /** Absolute. */
   readonly logPath: string;
 }
@@ -174,6 +241,12 @@ export interface Image {
 export interface PullAuth {
   readonly username: string;
   readonly password: string;
+  readonly identityToken?: string | undefined;
+}
+
+export interface PullOptions {
+  readonly auth?: PullAuth | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ContainerStats {
@@ -195,6 +268,7 @@ export interface RuntimeService {
   version(): Promise<RuntimeVersion>;
   status(): Promise<RuntimeStatus>;
 
+  /** @throws RuntimeError `cannot-run-sandbox` */
   runPodSandbox(config: SandboxConfig): Promise<string>;
   /** Stops its containers too, at once. */
   stopPodSandbox(id: string): Promise<void>;
@@ -226,8 +300,8 @@ export interface RuntimeService {
     port: number,
   ): Promise<{ readonly readable: Readable; readonly writable: Writable }>;
 
-  /** @throws RuntimeError `unsupported` where images are not used. */
-  pullImage(reference: string, auth?: PullAuth): Promise<string>;
+  /** @throws RuntimeError `cannot-pull`, `timeout`; `unsupported` where images are not used. */
+  pullImage(reference: string, options?: PullOptions): Promise<string>;
   listImages(): Promise<readonly Image[]>;
   imageStatus(reference: string): Promise<Image | undefined>;
   removeImage(reference: string): Promise<void>;

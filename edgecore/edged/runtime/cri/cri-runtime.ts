@@ -1,0 +1,444 @@
+/**
+ * The `cri` runtime: containers of containerd or CRI-O. It keeps nothing that could disagree with the runtime; what
+ * a later call needs rides on the sandbox as an annotation. Only what carries our instance id is listed, and so
+ * only that is ever stopped or removed.
+ */
+
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import {
+  type Container,
+  type ContainerConfig,
+  type ContainerStats,
+  type ContainerStatus,
+  type ExecRequest,
+  type ExecResult,
+  type Filter,
+  type Image,
+  label,
+  type PullOptions,
+  RuntimeError,
+  type RuntimeEvent,
+  type RuntimeService,
+  type RuntimeStatus,
+  type RuntimeVersion,
+  type Sandbox,
+  type SandboxConfig,
+  type SandboxStatus,
+  type StreamSession,
+} from '../runtime-service.ts';
+import { type Cgroups, createCgroups, driverFromInfo } from './cgroups.ts';
+import { containerOf, imageOf, sandboxOf, statusOf } from './cri-answers.ts';
+import { type CriClient, CriError, type CriMethod, createCriClient } from './cri-client.ts';
+import { CriEvents } from './cri-events.ts';
+import * as messages from './cri-messages.ts';
+import { containerRequest, keptSandbox, sandboxRequest } from './cri-requests.ts';
+import { openPortForward, openStreams } from './cri-streams.ts';
+
+export interface CriRuntimeOptions {
+  readonly socket: string;
+  readonly protoFile: string;
+  /** Our mark on everything that is created. */
+  readonly instance: string;
+}
+
+const readMs = 30_000;
+const changeMs = 120_000;
+/** Large images come over slow links; a pull that is not wanted any more is cancelled by its signal. */
+const pullMs = 3_600_000;
+
+export function createCriRuntime(
+  options: CriRuntimeOptions,
+  components: { clock: Clock; log: Log },
+): RuntimeService {
+  return new CriRuntime(options, createCriClient(options, components), components);
+}
+
+class CriRuntime implements RuntimeService {
+  readonly #instance: string;
+  readonly #client: CriClient;
+  readonly #events: CriEvents;
+  readonly #closed = new AbortController();
+  #cgroups: Promise<Cgroups> | undefined;
+
+  constructor(options: CriRuntimeOptions, client: CriClient, { clock, log }: { clock: Clock; log: Log }) {
+    this.#instance = options.instance;
+    this.#client = client;
+    this.#events = new CriEvents({
+      client,
+      clock,
+      log: log.child({ module: 'cri-runtime' }),
+      instance: options.instance,
+      list: async () => [await this.listPodSandboxes(), await this.listContainers()],
+      signal: this.#closed.signal,
+    });
+  }
+
+  async version(): Promise<RuntimeVersion> {
+    const answer = await this.#read('RuntimeService/Version', { version: 'v1' }, messages.versionAnswer);
+    return { name: answer.runtime_name, version: answer.runtime_version };
+  }
+
+  async status(): Promise<RuntimeStatus> {
+    const { status } = await this.#read('RuntimeService/Status', {}, messages.statusAnswer);
+    const conditions = (status?.conditions ?? []).flatMap(({ type, status: ok, reason, message }) =>
+      type === 'RuntimeReady' || type === 'NetworkReady' ? [{ type, ok, reason, message } as const] : [],
+    );
+    return { conditions, usesImages: true, mountsRefused: undefined };
+  }
+
+  async runPodSandbox(config: SandboxConfig): Promise<string> {
+    const { podUid, podName, attempt } = config;
+    const there = (await this.listPodSandboxes({ podUid })).find((it) => it.attempt === attempt);
+    if (there !== undefined) return there.id;
+    await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
+    const request = { config: sandboxRequest(config, this.#instance, await this.#podCgroups()) };
+    try {
+      const method = 'RuntimeService/RunPodSandbox';
+      return (await this.#change(method, request, messages.sandboxIdAnswer)).pod_sandbox_id;
+    } catch (error) {
+      if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
+      throw new RuntimeError(
+        error.message,
+        { code: 'cannot-run-sandbox', name: podName },
+        { retry: 'backoff', cause: error },
+      );
+    }
+  }
+
+  async stopPodSandbox(id: string): Promise<void> {
+    if ((await this.#unlessGone(this.#sandboxStatus(id))) === undefined) return;
+    await this.#stopSandbox(id);
+    this.#events.look();
+  }
+
+  async removePodSandbox(id: string): Promise<void> {
+    const found = await this.#unlessGone(this.#sandboxStatus(id));
+    if (found === undefined) return;
+    await this.#stopSandbox(id);
+    const request = { pod_sandbox_id: id };
+    await this.#unlessGone(this.#change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer));
+    await (await this.#podCgroups()).remove(found.status.metadata.uid);
+    this.#events.look();
+  }
+
+  async listPodSandboxes(filter: Filter = {}): Promise<readonly Sandbox[]> {
+    const request = { filter: { label_selector: this.#labelsOf(filter) } };
+    const { items } = await this.#read('RuntimeService/ListPodSandbox', request, messages.sandboxesAnswer);
+    return items.map(sandboxOf);
+  }
+
+  async podSandboxStatus(id: string): Promise<SandboxStatus> {
+    const { status } = await this.#sandboxStatus(id);
+    return { ...sandboxOf(status), ip: status.network?.ip || undefined };
+  }
+
+  async createContainer(sandboxId: string, config: ContainerConfig): Promise<string> {
+    const listed = await this.#containersOf({
+      pod_sandbox_id: sandboxId,
+      label_selector: this.#labelsOf({}),
+    });
+    const there = listed.find(
+      (it) => it.metadata.name === config.name && it.metadata.attempt === config.attempt,
+    );
+    if (there !== undefined) return there.id;
+    const { status } = await this.#sandboxStatus(sandboxId);
+    const kept = keptSandbox(status.annotations);
+    if (kept === undefined) throw notFound(sandboxId, 'sandbox of ours');
+    await mkdir(dirname(join(kept.log_directory, config.logPath)), { recursive: true, mode: 0o755 });
+    const { metadata, labels, annotations } = status;
+    const request = {
+      pod_sandbox_id: sandboxId,
+      config: containerRequest(config, { labels: status.labels, kept }, this.#instance),
+      sandbox_config: { ...kept, metadata, labels, annotations },
+    };
+    const method = 'RuntimeService/CreateContainer';
+    try {
+      const { container_id: id } = await this.#change(method, request, messages.containerIdAnswer, sandboxId);
+      this.#events.look();
+      return id;
+    } catch (error) {
+      if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
+      const detail = { code: 'cannot-create', name: config.name } as const;
+      throw new RuntimeError(error.message, detail, { cause: error });
+    }
+  }
+
+  async startContainer(id: string): Promise<void> {
+    try {
+      const request = { container_id: id };
+      await this.#change('RuntimeService/StartContainer', request, messages.emptyAnswer, id);
+    } catch (error) {
+      if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
+      const { state, name } = await this.containerStatus(id);
+      if (state === 'running') return;
+      throw new RuntimeError(error.message, { code: 'cannot-start', name }, { cause: error });
+    } finally {
+      this.#events.look();
+    }
+  }
+
+  async stopContainer(id: string, graceMs: number): Promise<void> {
+    if (!(await this.#isOurs(id))) return;
+    await this.#stopContainer(id, graceMs);
+    this.#events.look();
+  }
+
+  async removeContainer(id: string): Promise<void> {
+    if (!(await this.#isOurs(id))) return;
+    await this.#stopContainer(id, 0);
+    const request = { container_id: id };
+    await this.#unlessGone(this.#change('RuntimeService/RemoveContainer', request, messages.emptyAnswer));
+    this.#events.look();
+  }
+
+  async listContainers(filter: Filter = {}): Promise<readonly Container[]> {
+    return (await this.#containersOf({ label_selector: this.#labelsOf(filter) })).map(containerOf);
+  }
+
+  async containerStatus(id: string): Promise<ContainerStatus> {
+    const [[found], { status }] = await Promise.all([
+      this.#containersOf({ id, label_selector: this.#labelsOf({}) }),
+      this.#read('RuntimeService/ContainerStatus', { container_id: id }, messages.containerStatusAnswer, id),
+    ]);
+    if (found === undefined) throw notFound(id, 'container of ours');
+    return statusOf(status, found.pod_sandbox_id);
+  }
+
+  async execSync(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
+    const seconds = Math.max(1, Math.ceil(timeoutMs / 1000));
+    const request = { container_id: id, cmd: [...command], timeout: seconds };
+    const options = { timeoutMs: seconds * 1000 + 5000 };
+    try {
+      const method = 'RuntimeService/ExecSync';
+      const answer = await this.#call(method, request, messages.execSyncAnswer, options, id);
+      const { stdout, stderr, exit_code: exitCode } = answer;
+      return { exitCode, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) };
+    } catch (error) {
+      if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
+      if ((await this.containerStatus(id)).state !== 'running')
+        throw new RuntimeError(`container ${id} does not run`, { code: 'not-running', id }, { cause: error });
+      if (/timed? ?out|timeout .* exceeded/i.test(error.message))
+        throw new RuntimeError(error.message, { code: 'timeout', afterMs: timeoutMs }, { cause: error });
+      throw error;
+    }
+  }
+
+  async exec(id: string, { command, stdin, tty }: ExecRequest): Promise<StreamSession> {
+    const request = { container_id: id, cmd: [...command], stdin, tty, stdout: true, stderr: !tty };
+    const { url } = await this.#read('RuntimeService/Exec', request, messages.urlAnswer, id);
+    return openStreams(url, { stdin });
+  }
+
+  async attach(id: string, { stdin, tty }: Omit<ExecRequest, 'command'>): Promise<StreamSession> {
+    const request = { container_id: id, stdin, tty, stdout: true, stderr: !tty };
+    const { url } = await this.#read('RuntimeService/Attach', request, messages.urlAnswer, id);
+    return openStreams(url, { stdin });
+  }
+
+  async portForward(sandboxId: string, port: number) {
+    const request = { pod_sandbox_id: sandboxId, port: [port] };
+    const { url } = await this.#read('RuntimeService/PortForward', request, messages.urlAnswer, sandboxId);
+    return openPortForward(url, port);
+  }
+
+  async pullImage(reference: string, { auth, signal }: PullOptions = {}): Promise<string> {
+    const credentials =
+      auth === undefined
+        ? {}
+        : {
+            auth: {
+              username: auth.username,
+              password: auth.password,
+              identity_token: auth.identityToken ?? '',
+            },
+          };
+    const request = { image: { image: reference }, ...credentials };
+    const either =
+      signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]);
+    const options = { timeoutMs: pullMs, signal: either };
+    try {
+      const answer = await this.#call('ImageService/PullImage', request, messages.pullAnswer, options);
+      return answer.image_ref;
+    } catch (error) {
+      if (!(error instanceof RuntimeError)) throw error;
+      if (error.code === 'unavailable' || error.code === 'timeout') throw error;
+      const detail = { code: 'cannot-pull', image: reference } as const;
+      throw new RuntimeError(error.message, detail, { retry: 'backoff', cause: error });
+    }
+  }
+
+  async listImages(): Promise<readonly Image[]> {
+    const { images } = await this.#read('ImageService/ListImages', {}, messages.imagesAnswer);
+    return images.map(imageOf);
+  }
+
+  async imageStatus(reference: string): Promise<Image | undefined> {
+    const request = { image: { image: reference } };
+    const method = 'ImageService/ImageStatus';
+    const answer = await this.#unlessGone(this.#read(method, request, messages.imageStatusAnswer));
+    return answer?.image ? imageOf(answer.image) : undefined;
+  }
+
+  async removeImage(reference: string): Promise<void> {
+    const request = { image: { image: reference } };
+    await this.#unlessGone(this.#change('ImageService/RemoveImage', request, messages.emptyAnswer));
+  }
+
+  async listContainerStats(filter: Filter = {}): Promise<readonly ContainerStats[]> {
+    const request = { filter: { label_selector: this.#labelsOf(filter) } };
+    const method = 'RuntimeService/ListContainerStats';
+    const [{ stats }, containers] = await Promise.all([
+      this.#read(method, request, messages.statsAnswer),
+      this.listContainers(filter),
+    ]);
+    const running = new Set(containers.filter((it) => it.state === 'running').map((it) => it.id));
+    return stats.flatMap(({ attributes: { id, metadata, labels }, cpu, memory }) =>
+      !running.has(id) || cpu?.timestamp === undefined
+        ? []
+        : [
+            {
+              id,
+              podUid: labels[label.podUid] ?? '',
+              name: metadata.name,
+              atMs: cpu.timestamp,
+              cpuNanoseconds: cpu.usage_core_nano_seconds?.value ?? 0,
+              memoryBytes: memory?.working_set_bytes?.value ?? 0,
+            },
+          ],
+    );
+  }
+
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return this.#events.read(signal);
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#client.close();
+  }
+
+  #labelsOf({ podUid }: Filter): Record<string, string> {
+    return { [label.instance]: this.#instance, ...(podUid === undefined ? {} : { [label.podUid]: podUid }) };
+  }
+
+  #stopSandbox(id: string) {
+    const request = { pod_sandbox_id: id };
+    return this.#unlessGone(this.#change('RuntimeService/StopPodSandbox', request, messages.emptyAnswer));
+  }
+
+  #stopContainer(id: string, graceMs: number) {
+    const request = { container_id: id, timeout: Math.ceil(graceMs / 1000) };
+    const options = { timeoutMs: graceMs + changeMs };
+    const method = 'RuntimeService/StopContainer';
+    return this.#unlessGone(this.#call(method, request, messages.emptyAnswer, options, id));
+  }
+
+  async #isOurs(containerId: string): Promise<boolean> {
+    const filter = { id: containerId, label_selector: this.#labelsOf({}) };
+    return (await this.#containersOf(filter)).length > 0;
+  }
+
+  async #containersOf(filter: object): Promise<readonly messages.CriContainer[]> {
+    const method = 'RuntimeService/ListContainers';
+    return (await this.#read(method, { filter }, messages.containersAnswer)).containers;
+  }
+
+  async #sandboxStatus(id: string) {
+    const request = { pod_sandbox_id: id };
+    const method = 'RuntimeService/PodSandboxStatus';
+    const answer = await this.#read(method, request, messages.sandboxStatusAnswer, id);
+    if (answer.status.labels[label.instance] !== this.#instance) throw notFound(id, 'sandbox of ours');
+    return answer;
+  }
+
+  /** The driver is the runtime's; asked once, again after a failure. */
+  #podCgroups(): Promise<Cgroups> {
+    this.#cgroups ??= this.#askDriver().then(createCgroups);
+    this.#cgroups.catch(() => {
+      this.#cgroups = undefined;
+    });
+    return this.#cgroups;
+  }
+
+  async #askDriver(): Promise<'systemd' | 'cgroupfs'> {
+    try {
+      const method = 'RuntimeService/RuntimeConfig';
+      const { linux } = await this.#read(method, {}, messages.runtimeConfigAnswer);
+      if (linux) return linux.cgroup_driver === 'SYSTEMD' ? 'systemd' : 'cgroupfs';
+    } catch (error) {
+      if (!(error instanceof RuntimeError && error.code === 'unsupported')) throw error;
+    }
+    const { info } = await this.#read('RuntimeService/Status', { verbose: true }, messages.statusAnswer);
+    return driverFromInfo(info) ?? 'cgroupfs';
+  }
+
+  #read<S extends Parameters<CriClient['call']>[2]>(
+    method: CriMethod,
+    request: object,
+    answer: S,
+    id?: string,
+  ) {
+    return this.#call(method, request, answer, { timeoutMs: readMs }, id);
+  }
+
+  #change<S extends Parameters<CriClient['call']>[2]>(
+    method: CriMethod,
+    request: object,
+    answer: S,
+    id?: string,
+  ) {
+    return this.#call(method, request, answer, { timeoutMs: changeMs }, id);
+  }
+
+  async #call<S extends Parameters<CriClient['call']>[2]>(
+    method: CriMethod,
+    request: object,
+    answer: S,
+    options: Parameters<CriClient['call']>[3],
+    id = '',
+  ) {
+    try {
+      return await this.#client.call(method, request, answer, options);
+    } catch (error) {
+      throw error instanceof CriError ? translated(error, id, options.timeoutMs) : error;
+    }
+  }
+
+  async #unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof RuntimeError && error.code === 'not-found') return undefined;
+      throw error;
+    }
+  }
+}
+
+function notFound(id: string, what: string): RuntimeError {
+  return new RuntimeError(`there is no ${what} ${id}`, { code: 'not-found', id });
+}
+
+function translated(error: CriError, id: string, timeoutMs: number): RuntimeError {
+  const { message } = error;
+  const { method } = error.detail;
+  const because = { cause: error.cause };
+  switch (error.status) {
+    case 'NOT_FOUND':
+      return new RuntimeError(message, { code: 'not-found', id }, because);
+    case 'DEADLINE_EXCEEDED':
+      return new RuntimeError(message, { code: 'timeout', afterMs: timeoutMs }, { retry: 'backoff' });
+    case 'UNAVAILABLE':
+      return new RuntimeError(
+        `the container runtime does not answer: ${message}; see that it runs and that edgecore may open its socket`,
+        { code: 'unavailable', what: method },
+        { retry: 'backoff' },
+      );
+    case 'UNIMPLEMENTED':
+      return new RuntimeError(message, { code: 'unsupported', what: method }, because);
+    default:
+      return new RuntimeError(message, { code: 'refused', what: method }, because);
+  }
+}

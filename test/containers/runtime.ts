@@ -1,0 +1,27 @@
+/** The container runtime that `test/containers/up` started, for tests that need a real one. */
+
+import { systemClock } from '#beehive/clock.ts';
+import { silentLog } from '#beehive/log.ts';
+import { packageRoot } from '#beehive/package-root.ts';
+import { protoFileOf } from '#edgecore/edged/runtime/choose-runtime.ts';
+import { createCriRuntime } from '#edgecore/edged/runtime/cri/cri-runtime.ts';
+import type { RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
+
+export const criEndpoint = process.env.HAWSER_TEST_CRI ?? '';
+export const criImage = process.env.HAWSER_TEST_IMAGE ?? '';
+
+/** Why such tests are skipped; undefined when they can run. */
+export const needsCri =
+  criEndpoint === '' || criImage === ''
+    ? 'no container runtime: `eval "$(test/containers/up DIR)"` starts one (as root) and sets HAWSER_TEST_CRI and HAWSER_TEST_IMAGE'
+    : undefined;
+
+export function openCri(instance: string, socket = criEndpoint.replace(/^unix:\/\//, '')): RuntimeService {
+  const options = { socket, protoFile: protoFileOf(packageRoot()), instance };
+  return createCriRuntime(options, { clock: systemClock, log: silentLog });
+}
+
+/** Removes all that carries the instance id. */
+export async function removeAll(runtime: RuntimeService): Promise<void> {
+  for (const { id } of await runtime.listPodSandboxes()) await runtime.removePodSandbox(id);
+}
