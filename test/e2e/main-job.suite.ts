@@ -243,6 +243,19 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       });
     });
 
+    it('a live edge whose node is deleted registers it again', async () => {
+      const ref = { apiVersion: 'v1', plural: 'nodes', name: node };
+      const before = (await api.get(ref)).metadata.uid;
+      await api.delete(ref);
+      await eventually('a new node, Ready', 60_000, async () => {
+        const object = nodeSchema.parse(await api.get(ref));
+        const ready = object.status?.conditions?.some(
+          ({ type, status }) => type === 'Ready' && status === 'True',
+        );
+        return object.metadata.uid !== before && ready ? true : undefined;
+      });
+    });
+
     it('a node that is deleted and whose edge was reset stays away', async () => {
       const pid = await containerPid('greeter');
       const reset = await space.keadm('reset', 'edge', '--data-dir', space.edgeDir(node));

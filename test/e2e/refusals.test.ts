@@ -77,7 +77,7 @@ describe('refusals', () => {
     );
     expect(code).not.toBe(0);
     expect(stderr).toContain(`127.0.0.1:${bootstrap}`);
-    expect(stderr).toContain('check that cloudcore runs there and that the port is open from here');
+    expect(stderr).toContain('check --cloudcore-ipport and --certport, that cloudcore is running there');
   });
 
   it('a port that is taken', async () => {
