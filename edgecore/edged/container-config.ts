@@ -1,5 +1,6 @@
 /** From a container in a pod's spec to what the runtime is asked to create. */
 
+import { join } from 'node:path';
 import { expand } from './expand.ts';
 import { type Pod, type PodContainer, podNamespace } from './pod.ts';
 import {
@@ -18,6 +19,12 @@ export function podLabels(pod: Pod): Record<string, string> {
   };
 }
 
+/** Where KubeEdge and the kubelet keep the logs of a pod; collectors of logs know the form. */
+export function podLogDirectory(pod: Pod, podLogs: string): string {
+  const { name, uid } = pod.metadata;
+  return join(podLogs, `${podNamespace(pod)}_${name}_${uid}`);
+}
+
 export function sandboxConfig(pod: Pod, attempt: number, podLogs: string): SandboxConfig {
   const { name, uid } = pod.metadata;
   return {
@@ -26,7 +33,7 @@ export function sandboxConfig(pod: Pod, attempt: number, podLogs: string): Sandb
     podNamespace: podNamespace(pod),
     attempt,
     hostname: pod.spec.hostname ?? name,
-    logDirectory: `${podLogs}/${podNamespace(pod)}_${name}_${uid}`,
+    logDirectory: podLogDirectory(pod, podLogs),
     hostNetwork: pod.spec.hostNetwork ?? false,
     labels: podLabels(pod),
     annotations: {},

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -333,6 +333,9 @@ describe('edged', () => {
     start();
     send('insert', 'default/pod/hello', pod({ volumes: [{ name: 'v', emptyDir: {} }] }));
     await untilStatus((it) => it.phase === 'Running', 'Running');
+    const logs = join(directory, 'logs/default_hello_uid-1');
+    await mkdir(join(logs, 'main'), { recursive: true });
+    await writeFile(join(logs, 'main/0.log'), '2026-01-01T00:00:00Z stdout F hello\n');
     const deleted = pod({}, { deletionTimestamp: '2026-01-01T00:01:00Z', deletionGracePeriodSeconds: 5 });
     send('update', 'default/pod/hello', deleted);
     const [ask] = await cloud.until(
@@ -359,6 +362,7 @@ describe('edged', () => {
       })
       .toBe(0);
     await expect.poll(() => existsSync(join(directory, 'pods/uid-1'))).toBe(false);
+    await expect.poll(() => existsSync(logs)).toBe(false);
     send('update', 'default/pod/hello', deleted);
     const asked = cloud.asks('delete', 'default/pod/hello').length;
     await clock.advance(30_000);
@@ -379,6 +383,9 @@ describe('edged', () => {
     start();
     send('insert', 'default/pod/hello', pod());
     await untilStatus((it) => it.phase === 'Running', 'Running');
+    const logs = join(directory, 'logs/default_hello_uid-1');
+    await mkdir(join(logs, 'main'), { recursive: true });
+    await writeFile(join(logs, 'main/0.log'), '2026-01-01T00:00:00Z stdout F hello\n');
     const deleted = (seconds: number) =>
       pod({}, { deletionTimestamp: '2026-01-01T00:01:00Z', deletionGracePeriodSeconds: seconds });
     send('update', 'default/pod/hello', deleted(3600));
@@ -467,9 +474,12 @@ describe('edged', () => {
     start();
     for (const content of [null, 'x', {}, { metadata: { name: 'x' } }, { metadata: { uid: 'u' }, spec: 1 }])
       send('insert', 'default/pod/x', content);
+    for (const meta of [{ uid: '../../x' }, { namespace: '..' }, { name: 'x/../../y' }])
+      send('insert', 'default/pod/x', pod({}, { uid: 'odd', ...meta }));
     send('delete', 'default/pod/x', { metadata: { name: 'x' } });
     send('update', 'nonsense', {});
     send('insert', 'default/pod/hello', pod());
     await untilStatus((it) => it.phase === 'Running', 'Running');
+    expect((await runtime.listPodSandboxes()).map((it) => it.podUid)).toEqual(['uid-1']);
   });
 });

@@ -4,13 +4,14 @@
  * stops run beside the rounds, so a shorter grace is obeyed; nothing here waits for another pod.
  */
 
+import { rm } from 'node:fs/promises';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { CancelledError, describeError } from '#protocol/errors.ts';
 import { operation } from '#protocol/names.ts';
 import type { CloudRequests } from './cloud-requests.ts';
 import { type ClusterObjects, ObjectUnavailableError } from './cluster-objects.ts';
-import { containerConfig, sandboxConfig } from './container-config.ts';
+import { containerConfig, podLogDirectory, sandboxConfig } from './container-config.ts';
 import { ContainerConfigError, resolveEnv } from './env.ts';
 import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
@@ -313,10 +314,11 @@ export class PodWorker {
 
   /** Nothing runs any more. True when nothing is left to do for this pod at all. */
   async #finish(signal: AbortSignal): Promise<boolean> {
-    const { volumes, sender, cloud } = this.#with;
+    const { volumes, podLogs, sender, cloud } = this.#with;
     const { uid, name, deletionTimestamp } = this.#pod.metadata;
     if (this.#removed) {
       await volumes.remove(uid);
+      await rm(podLogDirectory(this.#pod, podLogs), { recursive: true, force: true });
       sender.forget(uid);
       return true;
     }

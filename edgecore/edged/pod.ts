@@ -123,8 +123,15 @@ export const volumeSchema = z.looseObject({
     .nullish(),
 });
 
+/** Directories are named after pods. */
+const directoryName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'cannot name a directory');
+
 export const podSchema = z.looseObject({
-  metadata: objectMetaSchema.extend({ uid: z.string().min(1) }),
+  metadata: objectMetaSchema.extend({
+    name: directoryName,
+    namespace: directoryName.optional(),
+    uid: directoryName,
+  }),
   spec: z.looseObject({
     nodeName: z.string().nullish(),
     hostname: z.string().nullish(),
