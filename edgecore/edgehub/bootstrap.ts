@@ -38,13 +38,16 @@ function refused(answer: HttpsAnswer, token: JoinToken, host: string, nowMs: num
   if (status === 401 && token.expiresMs !== undefined && token.expiresMs < nowMs) {
     const expiredAgoMs = nowMs - token.expiresMs;
     return new CredentialError(
-      `the token expired ${spell(expiredAgoMs)} ago; take a new one: keadm gettoken on the cloud`,
+      `token expired ${spell(expiredAgoMs)} ago; make a new one on the cloud with \`keadm gettoken\``,
       { code: 'expired-token', expiredAgoMs },
     );
   }
   const body = reasonOf(answer);
+  // A KubeEdge cloud says no more than that it refuses.
   const next =
-    status === 401 ? '; take a new token: keadm gettoken on the cloud, and check this machine’s clock' : '';
+    status === 401 && !body.includes('keadm')
+      ? '; make a new token on the cloud with `keadm gettoken`, and check this machine’s clock'
+      : '';
   return new CredentialError(
     `${host} refused to sign a certificate (${status}): ${body}${next}`,
     { code: 'refused', status, body },
@@ -53,6 +56,7 @@ function refused(answer: HttpsAnswer, token: JoinToken, host: string, nowMs: num
 }
 
 function spell(ms: number): string {
-  const minutes = Math.max(1, Math.round(ms / 60_000));
-  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return 'less than a minute';
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
 }

@@ -181,7 +181,7 @@ describe('a token becomes a certificate', () => {
     answer = async () => ({ status: 401, body: 'token expired' });
     await expect(join_(`${ca.hash}.${jwt(inAnHour - 3600 * 3)}`)).rejects.toMatchObject({
       code: 'expired-token',
-      message: 'the token expired 2 h ago; take a new one: keadm gettoken on the cloud',
+      message: 'token expired 2 h ago; make a new one on the cloud with `keadm gettoken`',
     });
   });
 
