@@ -1,9 +1,11 @@
 /** Ends the pods of an edge that is taken away: they outlive edgecore on purpose. */
 
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { systemClock } from '#beehive/clock.ts';
 import { processRuntimeRoot } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { removeProcessRuntime } from '#edgecore/edged/runtime/process-runtime.ts';
+import { secretDirectories } from '#edgecore/edged/secret-directory.ts';
 import type { EdgeLayout } from './layout.ts';
 
 /** False when there were none. */
@@ -12,4 +14,10 @@ export async function stopEdgeContainers(layout: EdgeLayout): Promise<boolean> {
   if (!existsSync(root)) return false;
   await removeProcessRuntime(root, systemClock);
   return true;
+}
+
+/** What of the volumes lies in memory; nobody needs it once the pods have ended. */
+export async function removeSecretVolumes(layout: EdgeLayout): Promise<void> {
+  for (const directory of secretDirectories(layout.podDir))
+    await rm(directory, { recursive: true, force: true });
 }

@@ -1,12 +1,15 @@
+import { existsSync } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
+import { silentLog } from '#beehive/log.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects, TokenRequest } from './cluster-objects.ts';
 import { type Pod, podSchema } from './pod.ts';
+import { secretDirectories } from './secret-directory.ts';
 import { createVolumes, mountsOf, type Volumes } from './volumes.ts';
 
 const around = { nodeName: 'edge-1', hostIp: '192.0.2.7', podIp: '192.0.2.7', allocatable: {} };
@@ -31,7 +34,7 @@ describe('volumes', () => {
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'hawser-volumes-'));
     clock = new ManualClock();
-    volumes = createVolumes(root, { objects, clock });
+    volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces: [] });
     known.clear();
     tokens.length = 0;
   });
@@ -44,6 +47,34 @@ describe('volumes', () => {
     });
   const at = (...path: string[]) => join(root, 'pods/u/volumes', ...path);
   const prepare = (...all: object[]) => volumes.prepare(podOf(...all), around);
+
+  it.skipIf(!existsSync('/dev/shm'))(
+    'keeps secrets and tokens in memory, and removes both parts of a pod (needs /dev/shm)',
+    async () => {
+      const memory = await mkdtemp('/dev/shm/hawser-test-');
+      const memoryPlaces = [join(root, 'no tmpfs'), memory];
+      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces });
+      known.set('n/configmap/m', { 'a.txt': 'one' });
+      known.set('n/secret/s', { password: 'hidden' });
+      const { paths } = await prepare(
+        { name: 'map', configMap: { name: 'm' } },
+        { name: 'secret', secret: { secretName: 's' } },
+        { name: 'token', projected: { sources: [{ serviceAccountToken: { path: 'token' } }] } },
+      );
+      expect(paths.get('map')).toBe(at('map'));
+      const [, inMemory = ''] = secretDirectories(root, memoryPlaces);
+      expect(paths.get('secret')).toBe(join(inMemory, 'pods/u/volumes/secret'));
+      expect(await readFile(join(inMemory, 'pods/u/volumes/secret/password'), 'utf8')).toBe('hidden');
+      expect(await readFile(join(inMemory, 'pods/u/volumes/token/token'), 'utf8')).toBe('token-1');
+      expect(await readdir(join(root, 'pods/u/volumes'))).toEqual(['map']);
+      // Known after a restart, too, before any secret was asked for.
+      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces });
+      expect(await volumes.present()).toEqual(['u']);
+      await volumes.remove('u');
+      expect([await volumes.present(), await readdir(join(inMemory, 'pods'))]).toEqual([[], []]);
+      await rm(memory, { recursive: true });
+    },
+  );
 
   it('writes configMaps and secrets with modes, items and links that swap at once', async () => {
     known.set('n/configmap/m', { 'a.txt': 'one', 'b.txt': 'two' });

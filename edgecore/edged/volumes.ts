@@ -7,6 +7,7 @@
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
@@ -14,6 +15,7 @@ import { ContainerConfigError } from './env.ts';
 import type { PodSurroundings } from './fields.ts';
 import type { Pod, PodContainer, PodVolume } from './pod.ts';
 import type { Mount } from './runtime/runtime-service.ts';
+import { createSecretDirectory, secretDirectories } from './secret-directory.ts';
 import { renderVolume } from './volume-files.ts';
 
 export interface PreparedVolumes {
@@ -58,11 +60,23 @@ class Preparation {
 /** The volume that service-account admission adds to every pod; nobody asked for it. */
 const admissionVolume = /^kube-api-access-[a-z0-9]+$/;
 
-export function createVolumes(root: string, components: { objects: ClusterObjects; clock: Clock }): Volumes {
-  const { objects, clock } = components;
-  const podsDirectory = join(root, 'pods');
-  const podDirectory = (uid: string) => join(podsDirectory, uid);
+export interface VolumesComponents {
+  readonly objects: ClusterObjects;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where a tmpfs may be, for what must not reach the disk. */
+  readonly memoryPlaces: readonly string[];
+}
+
+export function createVolumes(root: string, components: VolumesComponents): Volumes {
+  const { objects, clock, log, memoryPlaces } = components;
+  const podsDirectories = [root, ...secretDirectories(root, memoryPlaces)].map((at) => join(at, 'pods'));
+  const secretDirectory = createSecretDirectory(root, memoryPlaces, log);
   const underway = new Set<Preparation>();
+  const pathOf = (pod: Pod, volume: PodVolume) => {
+    const directory = volume.secret || volume.projected ? secretDirectory() : root;
+    return join(directory, 'pods', pod.metadata.uid, 'volumes', volume.name);
+  };
 
   async function prepareOne(
     pod: Pod,
@@ -75,7 +89,7 @@ export function createVolumes(root: string, components: { objects: ClusterObject
       return { path: volume.hostPath.path, refreshAtMs: undefined };
     }
     refuseName(volume.name);
-    const path = join(podDirectory(pod.metadata.uid), 'volumes', volume.name);
+    const path = pathOf(pod, volume);
     if (volume.emptyDir) {
       await preparation.write(() => mkdir(path, { recursive: true, mode: 0o777 }));
       return { path, refreshAtMs: undefined };
@@ -109,9 +123,13 @@ export function createVolumes(root: string, components: { objects: ClusterObject
       refuseName(podUid);
       const open = [...underway].filter((preparation) => preparation.podUid === podUid);
       await Promise.all(open.map((preparation) => preparation.end()));
-      await rm(podDirectory(podUid), { recursive: true, force: true });
+      for (const directory of podsDirectories)
+        await rm(join(directory, podUid), { recursive: true, force: true });
     },
-    present: () => readdir(podsDirectory).catch(() => []),
+    async present() {
+      const found = await Promise.all(podsDirectories.map((directory) => readdir(directory).catch(() => [])));
+      return [...new Set(found.flat())];
+    },
   };
 }
 

@@ -6,7 +6,7 @@ import { createKubeApi } from '#cloudcore/kube/client.ts';
 import { isNotFound } from '#cloudcore/kube/kube-api.ts';
 import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
 import { systemNamespace } from '#protocol/names.ts';
-import { stopEdgeContainers } from '../edge-containers.ts';
+import { removeSecretVolumes, stopEdgeContainers } from '../edge-containers.ts';
 import { KeadmError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { Journal, type JournalData, removeJournal } from '../journal.ts';
@@ -33,9 +33,11 @@ export async function resetEdge(options: ResetOptions, host: Host): Promise<void
   const layout = edgeLayout(options.dataDir);
   const journal = await readJournal(layout.journalFile, 'edge', options);
   await removeServices(journal, layout.libDir, host);
-  await host.steps.step('pods of this edge', async () =>
-    (await stopEdgeContainers(layout)) ? 'ended' : 'there were none',
-  );
+  await host.steps.step('pods of this edge', async () => {
+    const were = await stopEdgeContainers(layout);
+    await removeSecretVolumes(layout);
+    return were ? 'ended' : 'there were none';
+  });
   await removePaths(journal, layout.journalFile, host);
   host.steps.note(
     `  On the cloud, \`kubectl delete node ${journal.facts.nodeName ?? 'NAME'}\` takes the node away.`,

@@ -66,6 +66,11 @@ export class Workspace {
     return await runCommand(process.execPath, [join(packageRoot(), 'dist/keadm.js'), ...args], this.dir);
   }
 
+  /** For what another command than `keadm` of this class sets up. */
+  resetLater(role: 'cloud' | 'edge', dataDir: string): void {
+    this.#resets.unshift(['reset', role, '--data-dir', dataDir]);
+  }
+
   init(...more: string[]): Promise<CommandResult> {
     const set = [
       `modules.cloudHub.websocket.port=${this.ports.hub}`,
