@@ -23,7 +23,7 @@ import { Registry } from './registry.ts';
 import { PathHandler } from './rest/path-handler.ts';
 import { ResourceHandler } from './rest/resource-handler.ts';
 import { Reviews } from './rest/reviews.ts';
-import { listen } from './rest/server.ts';
+import { type ListenerTimes, listen } from './rest/server.ts';
 import { Subresources } from './rest/subresources.ts';
 import { WatchStreams } from './rest/watch-stream.ts';
 import { Reader } from './service/reader.ts';
@@ -38,6 +38,8 @@ export interface ApiServerOptions {
   readonly securePort: number;
   /** Further names and addresses by which clients reach the server; the first stands in the kubeconfigs. */
   readonly advertiseAddresses: readonly string[];
+  /** Default: those of limits.ts. */
+  readonly times?: ListenerTimes;
 }
 
 export interface ApiServerComponents {
@@ -91,6 +93,7 @@ export async function startApiServer(
       caCertificate: pki.caCertificate,
       certificate: pki.serving.certificate,
       key: pki.serving.key,
+      times: options.times,
     },
     {
       registry,

@@ -90,7 +90,11 @@ function serve({ metrics, waitsFor }: MonitorServerComponents, limits: MonitorLi
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
+  response.writeHead(status, {
+    'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
+    // Whatever body still comes is not read to its end.
+    Connection: 'close',
+  });
   response.end(text.endsWith('\n') ? text : `${text}\n`);
 }
 

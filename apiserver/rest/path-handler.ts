@@ -39,7 +39,7 @@ export class PathHandler {
   }
 
   answerPublic(request: IncomingMessage, response: ServerResponse, path: string): void {
-    request.resume();
+    leaveBody(request, response);
     if (path === '/version') answer({ response, warnings: [] }, 200, version);
     else {
       const ready = !path.startsWith('/readyz') || this.#isReady();
@@ -50,7 +50,7 @@ export class PathHandler {
 
   answer(exchange: Exchange): void {
     const { request, response, path } = exchange;
-    request.resume();
+    leaveBody(request, response);
     if (request.method !== 'GET' && request.method !== 'HEAD') throw notAllowed(exchange);
     const { contentType, bytes } = this.#document(path, request.headers.accept);
     answerBytes(response, 200, bytes, contentType);
@@ -71,4 +71,12 @@ export class PathHandler {
     if (found === undefined) throw noSuchPath();
     return { contentType: found.contentType, bytes: Buffer.from(JSON.stringify(found.body)) };
   }
+}
+
+/** Nothing here has a use for a body: one that comes all the same is not read, which ends the connection. */
+function leaveBody(request: IncomingMessage, response: ServerResponse): void {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  if (encoding !== undefined || (length !== undefined && length !== '0')) {
+    response.setHeader('connection', 'close');
+  } else request.resume();
 }

@@ -26,7 +26,13 @@ export interface ServerOptions {
   readonly caCertificate: string;
   readonly certificate: string;
   readonly key: string;
+  readonly times?: ListenerTimes | undefined;
 }
+
+/** How long a peer may take for what, in milliseconds. */
+export type ListenerTimes = Readonly<
+  Record<'handshakeMs' | 'headMs' | 'requestMs' | 'keepAliveMs' | 'checkEveryMs', number>
+>;
 
 export interface ServerComponents {
   readonly registry: Registry;
@@ -45,6 +51,7 @@ export interface RunningServer {
 
 /** @throws UnrecoverableError when the address cannot be listened on. */
 export async function listen(options: ServerOptions, components: ServerComponents): Promise<RunningServer> {
+  const { times = limits } = options;
   const server = createServer({
     cert: options.certificate,
     key: options.key,
@@ -53,12 +60,12 @@ export async function listen(options: ServerOptions, components: ServerComponent
     // Who shows no certificate may bring a token.
     rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
-    handshakeTimeout: limits.handshakeMs,
+    handshakeTimeout: times.handshakeMs,
     maxHeaderSize: limits.headerBytes,
-    requestTimeout: limits.requestMs,
-    headersTimeout: limits.headMs,
-    connectionsCheckingInterval: limits.checkEveryMs,
-    keepAliveTimeout: limits.keepAliveMs,
+    requestTimeout: times.requestMs,
+    headersTimeout: times.headMs,
+    connectionsCheckingInterval: times.checkEveryMs,
+    keepAliveTimeout: times.keepAliveMs,
   });
   server.maxConnections = limits.connections;
   server.on('request', (request, response) => {

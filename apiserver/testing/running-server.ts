@@ -12,6 +12,7 @@ import { silentLog } from '#beehive/log.ts';
 import { seededRandom } from '#beehive/random.ts';
 import { type ApiServer, startApiServer } from '../apiserver.ts';
 import type { JsonObject } from '../kube-object.ts';
+import type { ListenerTimes } from '../rest/server.ts';
 
 export interface Answer {
   readonly status: number;
@@ -46,9 +47,19 @@ export class RunningServer {
     };
   }
 
-  static async start(clock: Clock = systemClock, dataDir = mkdtempSync(join(tmpdir(), 'apiserver-'))) {
+  static async start(
+    clock: Clock = systemClock,
+    dataDir = mkdtempSync(join(tmpdir(), 'apiserver-')),
+    times?: ListenerTimes,
+  ) {
     const server = await startApiServer(
-      { dataDir, bindAddress: '127.0.0.1', securePort: 0, advertiseAddresses: [] },
+      {
+        dataDir,
+        bindAddress: '127.0.0.1',
+        securePort: 0,
+        advertiseAddresses: [],
+        ...(times === undefined ? {} : { times }),
+      },
       { clock, random: seededRandom(1), log: silentLog },
     );
     return new RunningServer(dataDir, server);
