@@ -1,5 +1,6 @@
 /** The edgecore.yaml that join writes: KubeEdge's fields, every path, socket and port said. */
 
+import { dirname } from 'node:path';
 import type { EdgeLayout } from './layout.ts';
 import { findFreePort, isPortFree } from './ports.ts';
 import type { ConfigTree } from './set-flag.ts';
@@ -88,6 +89,7 @@ export function edgeConfig(options: EdgeConfigOptions): ConfigTree {
         bootstrapFile: layout.bootstrapFile,
         websocket: { server: options.cloudcoreIpPort },
       },
+      deviceTwin: { dmiSockPath: `${dirname(layout.bootstrapFile)}/` },
       eventBus: {
         ...(isOneOfSeveral ? { mqttMode: 0 } : {}),
         mqttServerInternal: `tcp://${loopback}:${ports.mqtt}`,

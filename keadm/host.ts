@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '#beehive/clock.ts';
 import { packageRoot } from '#beehive/package-root.ts';
 import { type Random, systemRandom } from '#beehive/random.ts';
-import type { ServiceHost } from './service/service.ts';
+import type { Service, ServiceHost } from './service/service.ts';
 import { createSupervisorHost } from './service/supervisor-host.ts';
 import { createSystemdHost, hasSystemd } from './service/systemd-host.ts';
 import { printSteps, type Steps } from './steps.ts';
@@ -24,6 +24,17 @@ export function createHost(out: (line: string) => void, services?: ServiceHost):
     clock: systemClock,
     random: systemRandom,
   };
+}
+
+/** Says what runs the daemons, and where they say what. In the foreground that is plain to see. */
+export function noteServices(services: readonly Service[], { services: by, steps }: Host): void {
+  if (by.kind === 'foreground') return;
+  const logs = services.map((service) => by.logOf(service)).join(', ');
+  steps.note(
+    by.kind === 'systemd'
+      ? `  systemd runs it (units ${services.map(({ name }) => name).join(', ')}); logs: ${logs}`
+      : `  no systemd here, so a supervisor of ours runs it, until the machine is started anew; logs: ${logs}`,
+  );
 }
 
 /** The argv of one of our daemons. */

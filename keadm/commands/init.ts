@@ -14,7 +14,7 @@ import { createKubeApi } from '#cloudcore/kube/client.ts';
 import { isAlreadyExists, isNotFound, isUnreachable, type KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
 import { systemNamespace } from '#protocol/names.ts';
-import { daemonArgv, type Host, hostAddress } from '../host.ts';
+import { daemonArgv, type Host, hostAddress, noteServices } from '../host.ts';
 import { Journal } from '../journal.ts';
 import { readClusterAddress, writeTokenKubeconfig } from '../kubeconfig.ts';
 import { type CloudLayout, cloudLayout } from '../layout.ts';
@@ -104,9 +104,11 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   await host.steps.step('cloudcore', async (waiting) => {
     await journal.addService(services.cloudcore.name);
     await host.services.start(services.cloudcore);
-    await waitForCloudcore(api, layout, [hub.websocket.port, hub.https.port], host, waiting);
+    await waitForCloudcore(api, services.cloudcore, [hub.websocket.port, hub.https.port], host, waiting);
     return `CloudHub on ports ${hub.websocket.port} and ${hub.https.port}`;
   });
+  const { apiserver, cloudcore } = services;
+  noteServices(options.kubeConfig === undefined ? [apiserver, cloudcore] : [cloudcore], host);
   return {
     kubeConfig,
     cloudcoreIpPort: `${addresses[0]}:${hub.websocket.port}`,
@@ -223,7 +225,7 @@ async function startEmbeddedApi(
   await host.services.start(service);
   await waitFor(
     'embedded Kubernetes API',
-    { clock: host.clock, timeoutMs: readyTimeoutMs, next: `see ${service.logFile}` },
+    { clock: host.clock, timeoutMs: readyTimeoutMs, next: `see ${host.services.logOf(service)}` },
     async () => {
       try {
         await copyFile(`${layout.apiserverDir}/admin.conf`, layout.adminConf);
@@ -355,15 +357,15 @@ async function writeServiceAccountConfig(
 
 async function waitForCloudcore(
   api: KubeApi,
-  layout: CloudLayout,
+  service: Service,
   ports: readonly number[],
   host: Host,
   waiting: (reason: string) => void,
 ): Promise<void> {
-  const next = `see ${layout.logDir}/cloudcore.log`;
+  const next = `see ${host.services.logOf(service)}`;
   await waitFor('cloudcore', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
-    if (!(await host.services.isRunning('cloudcore', layout.libDir))) {
-      return { waitingFor: `it does not run (${await lastLine(`${layout.logDir}/cloudcore.log`)})` };
+    if (!(await host.services.isRunning(service.name, service.stateDir))) {
+      return { waitingFor: `it does not run (${await lastLine(service, host.services)})` };
     }
     for (const port of ports)
       if (await isPortFree(port, '0.0.0.0')) return { waitingFor: `it does not listen on port ${port}` };

@@ -18,7 +18,7 @@ import { CredentialError } from '#edgecore/edgehub/errors.ts';
 import { machineOf } from '#edgecore/edgehub/machine.ts';
 import { brokerUrl, edgeConfig, edgePorts, recordPorts } from '../edge-config.ts';
 import { KeadmError } from '../errors.ts';
-import { daemonArgv, type Host, hostAddress } from '../host.ts';
+import { daemonArgv, type Host, hostAddress, noteServices } from '../host.ts';
 import { Journal } from '../journal.ts';
 import { type EdgeLayout, edgeLayout } from '../layout.ts';
 import { lastLine } from '../log-tail.ts';
@@ -101,6 +101,7 @@ export async function join(options: JoinOptions, host: Host): Promise<Edge> {
     await waitForEdgecore(service, ports.monitor, host, waiting);
     return `connected to ${options.cloudcoreIpPort}`;
   });
+  noteServices([service], host);
   const broker = await brokerUrl(layout, ports);
   host.steps.note(`  MQTT for mappers and apps on this machine: ${broker}`);
   return { nodeName, broker };
@@ -147,10 +148,10 @@ async function waitForEdgecore(
   host: Host,
   waiting: (reason: string) => void,
 ): Promise<void> {
-  const next = `see ${service.logFile}; it goes on trying`;
+  const next = `see ${host.services.logOf(service)}; it goes on trying`;
   await waitFor('edgecore', { clock: host.clock, timeoutMs: readyTimeoutMs, waiting, next }, async () => {
     if (!(await host.services.isRunning(service.name, service.stateDir))) {
-      return { waitingFor: `it does not run (${await lastLine(service.logFile)})` };
+      return { waitingFor: `it does not run (${await lastLine(service, host.services)})` };
     }
     try {
       const answer = await fetch(`http://127.0.0.1:${port}/readyz`);

@@ -30,6 +30,7 @@ export function createForegroundHost(components: { clock: Clock; random: Random 
     },
     remove: stop,
     isRunning: async (name) => running.has(name),
+    logOf: ({ logFile }) => logFile,
     async close() {
       for (const name of [...running.keys()].reverse()) await stop(name);
     },

@@ -17,4 +17,6 @@ export interface ServiceHost {
   /** Stops and uninstalls; nothing happens when there is no such service. */
   remove(name: string, stateDir: string): Promise<void>;
   isRunning(name: string, stateDir: string): Promise<boolean>;
+  /** Where a person finds what the daemon says: a file, or a command. */
+  logOf(service: Service): string;
 }

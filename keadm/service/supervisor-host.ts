@@ -41,6 +41,7 @@ export function createSupervisorHost(
       const state = await readState(name, stateDir);
       return state?.daemon !== undefined && (await isAlive(state.daemon));
     },
+    logOf: ({ logFile }) => logFile,
   };
 }
 

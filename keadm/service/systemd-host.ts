@@ -41,6 +41,7 @@ export function createSystemdHost(run: Systemctl = systemctl, dir = unitDir): Se
         () => false,
       );
     },
+    logOf: ({ name }) => `\`journalctl -u ${unitName(name)}\``,
   };
 }
 
@@ -48,7 +49,10 @@ export function unitName(service: string): string {
   return `${service}.service`;
 }
 
-/** KillMode=process: what the `process` runtime runs for pods outlives a restart of edgecore. */
+/**
+ * KillMode=process: what the `process` runtime runs for pods outlives a restart of edgecore. The journal has the
+ * log, and caps it: nothing would cap a file that systemd appends to.
+ */
 export function unitText(service: Service): string {
   return `[Unit]
 Description=${service.description}
@@ -60,8 +64,8 @@ ExecStart=${service.argv.map(quoteArgument).join(' ')}
 Restart=always
 RestartSec=2
 KillMode=process
-StandardOutput=append:${service.logFile}
-StandardError=append:${service.logFile}
+StandardOutput=journal
+StandardError=journal
 
 [Install]
 WantedBy=multi-user.target
