@@ -1,14 +1,14 @@
 /** Wakes a loop that rests between two pieces of work. A ring while nobody rests is kept for the next rest. */
 
 import type { Clock } from '#beehive/clock.ts';
-import { CancelledError } from '#protocol/errors.ts';
 
+/** A timer of Node cannot wait longer than some 24 days. */
 const restMaxMs = 3_600_000;
 
 export class Bell {
   readonly #clock: Clock;
   #rung = false;
-  #resting: AbortController | undefined;
+  #wake: (() => void) | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -16,20 +16,23 @@ export class Bell {
 
   ring(): void {
     this.#rung = true;
-    this.#resting?.abort();
+    this.#wake?.();
   }
 
-  /** Until the bell rings or the time has come, whichever is first. */
-  async rest(untilMonotonicMs = Number.POSITIVE_INFINITY): Promise<void> {
+  /** Until the bell rings or the time has come, whichever is first; without a time no timer is kept. */
+  async rest(untilMonotonicMs?: number): Promise<void> {
     if (!this.#rung) {
-      this.#resting = new AbortController();
-      const ms = Math.min(restMaxMs, Math.max(0, untilMonotonicMs - this.#clock.monotonicMs()));
-      try {
-        await this.#clock.sleep(ms, this.#resting.signal);
-      } catch (error) {
-        if (!(error instanceof CancelledError)) throw error;
-      }
-      this.#resting = undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        if (untilMonotonicMs === undefined) return;
+        const ms = Math.min(restMaxMs, Math.max(0, untilMonotonicMs - this.#clock.monotonicMs()));
+        const cancel = this.#clock.after(ms, resolve);
+        this.#wake = () => {
+          cancel();
+          resolve();
+        };
+      });
+      this.#wake = undefined;
     }
     this.#rung = false;
   }

@@ -112,25 +112,24 @@ export class HttpConnection {
     timeoutMs: number,
     run: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const late = new AbortController();
-    const done = new AbortController();
-    void this.#clock.sleep(timeoutMs, done.signal).then(
-      () => late.abort(),
-      () => {},
-    );
-    const signal = AbortSignal.any([late.signal, ...(request.signal ? [request.signal] : [])]);
+    const stop = new AbortController();
+    let late = false;
+    const cancel = this.#clock.after(timeoutMs, () => {
+      late = true;
+      stop.abort();
+    });
+    const abort = () => stop.abort();
+    if (request.signal?.aborted) abort();
+    request.signal?.addEventListener('abort', abort, { once: true });
     try {
-      return await run(signal);
+      return await run(stop.signal);
     } catch (error) {
       if (error instanceof KubeError) throw error;
       if (request.signal?.aborted) throw new CancelledError(error);
-      throw unreachable(
-        this.#base,
-        late.signal.aborted ? `no answer in ${timeoutMs} ms` : 'no answer',
-        error,
-      );
+      throw unreachable(this.#base, late ? `no answer in ${timeoutMs} ms` : 'no answer', error);
     } finally {
-      done.abort();
+      cancel();
+      request.signal?.removeEventListener('abort', abort);
     }
   }
 

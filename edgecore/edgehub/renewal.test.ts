@@ -59,6 +59,7 @@ test('nobody answers: 2 s, doubling to 32 s, then every 32 s, and one line in th
   const counting = {
     now: () => clock.now(),
     monotonicMs: () => clock.monotonicMs(),
+    after: (ms: number, call: () => void) => clock.after(ms, call),
     // The deadline of each request is slept for too: it is the one that is given up.
     sleep: (ms: number, signal?: AbortSignal) => {
       if (ms === 5_000) return clock.sleep(ms, signal);

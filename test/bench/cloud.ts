@@ -31,14 +31,21 @@ export interface CloudOptions {
   /** Undefined: the embedded API. */
   readonly kubeConfig: string | undefined;
   readonly nodesMax: number;
-  /** Directory for a processor profile of each daemon. */
+  /** Directory for a processor profile of each daemon; SIGUSR2 writes its heap there. */
   readonly profileDir?: string | undefined;
 }
 
 export async function startCloud(options: CloudOptions): Promise<BenchCloud> {
   const { profileDir } = options;
   const flags = (name: string) =>
-    profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profileDir, name)}`];
+    profileDir === undefined
+      ? []
+      : [
+          '--cpu-prof',
+          `--cpu-prof-dir=${join(profileDir, name)}`,
+          '--heapsnapshot-signal=SIGUSR2',
+          `--diagnostic-dir=${profileDir}`,
+        ];
   const processes = new Processes(flags);
   const host = createHost((line) => process.stdout.write(`${line}\n`), processes);
   const [apiPort = 0, hubPort = 0, bootstrapPort = 0, monitorPort = 0] = await freePorts(4);

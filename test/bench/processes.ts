@@ -48,6 +48,10 @@ export class Processes implements ServiceHost {
     return this.#running.has(name);
   }
 
+  logOf(service: Service): string {
+    return service.logFile;
+  }
+
   /** Starts a daemon again that `stop` has stopped. */
   async startAgain(name: string): Promise<void> {
     const service = this.#services.get(name);

@@ -95,6 +95,7 @@ export class SimulatedEdge {
     });
     this.#socket = socket;
     this.#keepalive();
+    this.#repeat(keepaliveMs, async () => this.#keepalive());
     if (this.#kind === 'hawser') this.#sayHeld();
   }
 
@@ -110,7 +111,6 @@ export class SimulatedEdge {
       await this.#openLease();
       this.#repeat(leaseRenewalMs, () => this.#renewLease());
     }
-    this.#repeat(keepaliveMs, async () => this.#keepalive());
     this.#repeat(statusMs, () => this.#reportStatus());
   }
 
