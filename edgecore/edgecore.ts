@@ -31,6 +31,7 @@ import { openDatabase, type Store } from './store/database.ts';
 import { StoreError } from './store/errors.ts';
 import { lockInstance } from './store/instance-lock.ts';
 import { openSealKey, sealedValues } from './store/sealed-values.ts';
+import { SessionStore } from './store/session-store.ts';
 
 /** Resolves when the signal was aborted and everything is closed. @throws UnrecoverableError */
 export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: AbortSignal): Promise<void> {
@@ -55,18 +56,18 @@ export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: 
     if (edged.enable) {
       bus.open(source.edged, edgedInbox);
       names.push(source.edged);
-      const options = { ...edged, instanceId: config.instanceID || edged.instanceId };
       const files = {
         logWriterFile: join(packageRoot(), 'dist/process-logs.js'),
         protoFile: protoFileOf(packageRoot()),
       };
-      const runtime = await chooseRuntime(options, files, base);
-      modules.push(createEdged({ ...options, version: packageVersion() }, { ...edge, runtime }));
+      const runtime = await chooseRuntime(edged, config.instanceID || nodeName, files, base);
+      const memory = new SessionStore(store);
+      modules.push(createEdged({ ...edged, version: packageVersion() }, { ...edge, runtime, memory }));
     }
     if (deviceTwin.enable) {
       bus.open(source.twin, deviceTwinInbox);
       names.push(source.twin);
-      modules.push(createDeviceTwin({ nodeName }, edge));
+      modules.push(createDeviceTwin({ nodeName, dmiSockPath: deviceTwin.dmiSockPath }, edge));
     }
     if (eventBus.enable) {
       bus.open(eventBusModule, eventBusInbox);

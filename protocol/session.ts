@@ -40,6 +40,8 @@ export const heldAnswerSchema = z.looseObject({
   epoch: z.string(),
   /** The edge's epoch, when an operator has said that the edge now belongs to this cluster. */
   accepted: z.string().optional(),
+  /** The uids of all pods of the node, so that an edge which lost its store knows when it has them again. */
+  pods: z.array(z.string()).optional(),
 });
 
 export type HeldObject = z.infer<typeof heldObjectSchema>;

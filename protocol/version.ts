@@ -13,6 +13,11 @@ export interface WireVersion {
 export const wireHistory: readonly WireVersion[] = [
   {
     date: '2026-11-20',
+    what: 'the answer to session/held names the pods of the node; an edge that does not look for them is none the worse',
+    hash: 'ddf0cf77b93f33c7',
+  },
+  {
+    date: '2026-11-20',
     what: 'KubeEdge v1.23.1: nodes, leases, pods, configMaps, secrets, tokens, events, devices; and session/held between our own ends',
     hash: '670197d4785cf49a',
   },

@@ -144,7 +144,7 @@ describe('EdgeController, down, to an edge of ours', () => {
     expect(fixture.pushes()).toContain('delete edge-1/default/pod/foreign');
     // The next time the edge is told, and takes the epoch of this cluster.
     const answer = await fixture.answerTo(fixture.sayHeld(node, 'another-epoch', []));
-    expect(answer.content).toEqual({ epoch, accepted: 'another-epoch' });
+    expect(answer.content).toEqual({ epoch, accepted: 'another-epoch', pods: [] });
   });
 
   it('pushes changes of pods and of what they name, and releases what none names', async () => {

@@ -18,7 +18,7 @@ import { type Held, type HeldAnswer, heldSchema } from '#protocol/session.ts';
 
 export interface HeldAnswerComponents {
   readonly api: KubeApi;
-  readonly cache: Pick<ObjectCache, 'epoch' | 'get'>;
+  readonly cache: Pick<ObjectCache, 'epoch' | 'get' | 'podsOf'>;
   readonly sender: Sender;
   readonly downstream: { held(node: string, held: Held): void };
   readonly clock: Clock;
@@ -42,7 +42,8 @@ export async function answerHeld(envelope: Envelope, components: HeldAnswerCompo
   const heldEpoch = held.data.epoch;
   const isForeign = heldEpoch !== null && heldEpoch !== epoch;
   const accepted = isForeign && acceptedEpoch(node, cache) === heldEpoch;
-  const answer: HeldAnswer = accepted ? { epoch, accepted: heldEpoch } : { epoch };
+  const pods = [...cache.podsOf(node)].flatMap(({ metadata }) => metadata.uid ?? []);
+  const answer: HeldAnswer = accepted ? { epoch, accepted: heldEpoch, pods } : { epoch, pods };
   await sender.send(reply(envelope, answer, from));
   downstream.held(node, held.data);
   if (accepted) log.warn({ node, held: heldEpoch }, 'an edge gives up what it holds of another cluster');

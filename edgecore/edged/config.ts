@@ -13,6 +13,10 @@ const kubeletConfigSchema = z.strictObject({
   readOnlyPort: z.number().int().min(0).max(65535).default(10350),
   containerRuntimeEndpoint: z.string().default('unix:///run/containerd/containerd.sock'),
   podLogsDir: z.string().default('/var/log/pods'),
+  /** Servers for pods whose dnsPolicy is ClusterFirst; none: they get the machine's resolver. */
+  clusterDNS: z.array(z.string()).default([]),
+  clusterDomain: z.string().default(''),
+  resolvConf: z.string().default('/etc/resolv.conf'),
 });
 
 const taintSchema = z.looseObject({ key: z.string(), value: z.string().optional(), effect: z.string() });
@@ -31,8 +35,6 @@ export const edgedConfigSchema = z.strictObject({
   tailoredKubeletConfig: kubeletConfigSchema.prefault({}),
   /** Ours: `auto` takes a container runtime when its socket answers, else `process`. */
   runtime: z.enum(['auto', 'process', 'cri']).default('auto'),
-  /** Ours: the mark on everything that this edge creates; default: the node's name. */
-  instanceId: z.string().default(''),
 });
 
 export type EdgedConfig = z.infer<typeof edgedConfigSchema>;
@@ -60,8 +62,6 @@ export const edgedUnusedFields: readonly string[] = [
     'cgroupDriver',
     'cgroupRoot',
     'cgroupsPerQOS',
-    'clusterDNS',
-    'clusterDomain',
     'configMapAndSecretChangeDetectionStrategy',
     'contentType',
     'cpuCFSQuota',
@@ -116,7 +116,6 @@ export const edgedUnusedFields: readonly string[] = [
     'registryBurst',
     'registryPullQPS',
     'reservedSystemCPUs',
-    'resolvConf',
     'rotateCertificates',
     'runOnce',
     'runtimeRequestTimeout',

@@ -119,6 +119,13 @@ describe('edged', () => {
   let clock: ManualClock;
   let cloud: FakeCloud;
   let runtime: MemoryRuntime;
+  let isWhole: boolean;
+  const memory = {
+    isWhole: () => isWhole,
+    becameWhole: async () => {
+      isWhole = true;
+    },
+  };
   let stop: AbortController;
   let running: Promise<unknown>[];
 
@@ -130,6 +137,7 @@ describe('edged', () => {
     bus.open('metamanager', { capacity: 1024, lanesMax: 32, keyOf: (it) => it.header.msg_id });
     cloud = new FakeCloud(bus);
     runtime = createMemoryRuntime({ clock });
+    isWhole = true;
     stop = new AbortController();
     running = [bus.serve('metamanager', (envelope) => cloud.handle(envelope), stop.signal)];
   });
@@ -152,7 +160,7 @@ describe('edged', () => {
     });
     const edged = createEdged(
       { ...config, version: '0.1.0' },
-      { bus, runtime, clock, log: silentLog, metrics: createMetrics() },
+      { bus, runtime, memory, clock, log: silentLog, metrics: createMetrics() },
     );
     running.push(edged.run(stop.signal, () => {}));
   }
@@ -428,29 +436,43 @@ describe('edged', () => {
     expect(runtime.handle.calls.slice(calls)).toEqual([]);
   });
 
-  it('removes nothing while an empty store may be a lost one', async () => {
-    await runtime.runPodSandbox({
-      podUid: 'kept',
-      podName: 'k',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'k',
-      logDirectory: directory,
-      hostNetwork: false,
-      labels: {},
-      annotations: {},
-    });
+  const sandbox = (name: string) => ({
+    podUid: name,
+    podName: name,
+    podNamespace: 'default',
+    attempt: 0,
+    hostname: name,
+    logDirectory: directory,
+    hostNetwork: false,
+    labels: {},
+    annotations: {},
+  });
+  const running_ = async () => (await runtime.listPodSandboxes()).map(({ podUid }) => podUid);
+
+  it('after a loss of the store removes nothing but what the cloud deletes, until it is filled', async () => {
+    isWhole = false;
+    for (const name of ['kept', 'deleted', 'over']) await runtime.runPodSandbox(sandbox(name));
+    // A copy of the store may have some pods: that is no proof that it has all.
+    cloud.objects.set('default/pod/hello', pod());
     start();
-    await cloud.until(() => cloud.nodeExists, clock, 'the registration');
-    await clock.advance(600_000);
-    expect(await runtime.listPodSandboxes()).toHaveLength(1);
+    await untilStatus((it) => it.phase === 'Running', 'Running');
     connected();
-    await expect
-      .poll(async () => {
-        await clock.advance(30_000);
-        return (await runtime.listPodSandboxes()).length;
-      })
-      .toBe(0);
+    await clock.advance(600_000);
+    send('delete', 'default/pod/deleted', {
+      metadata: { name: 'deleted', namespace: 'default', uid: 'deleted' },
+    });
+    await expect.poll(running_).toEqual(expect.not.arrayContaining(['deleted']));
+    expect((await running_()).sort()).toEqual(['kept', 'over', 'uid-1']);
+    send('insert', 'default/pod/kept', pod({}, { name: 'kept', uid: 'kept' }));
+    isWhole = true;
+    await clock.advance(60_000);
+    await expect.poll(async () => (await running_()).sort()).toEqual(['kept', 'uid-1']);
+  });
+
+  it('a store that is new, with nothing running, lacks nothing', async () => {
+    isWhole = false;
+    start();
+    await cloud.until(() => isWhole, clock, 'a whole store');
   });
 
   it('sends the newest status only, once the link is back', async () => {

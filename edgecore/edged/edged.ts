@@ -4,6 +4,7 @@
  * mark and belongs to no stored pod, but only after the stored list was read.
  */
 
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { Bus, InboxOptions } from '#beehive/bus.ts';
 import type { Clock } from '#beehive/clock.ts';
@@ -18,16 +19,20 @@ import { parseObjectPath } from '#protocol/resource-path.ts';
 import { createCloudRequests } from './cloud-requests.ts';
 import { createClusterObjects } from './cluster-objects.ts';
 import type { EdgedConfig } from './config.ts';
+import { createPodDns } from './dns.ts';
 import { parseDurationMs } from './duration.ts';
 import { createEventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
+import { ImagePulls } from './image-pulls.ts';
 import { LeaseKeeper } from './lease.ts';
 import { type NodeFacts, readNodeFacts } from './node-facts.ts';
 import { NodeStatus } from './node-status.ts';
 import { type Pod, podKey, podSchema } from './pod.ts';
+import { createPodFiles } from './pod-files.ts';
 import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
 import { references } from './references.ts';
-import type { RuntimeService } from './runtime/runtime-service.ts';
+import type { RuntimeService, Sandbox } from './runtime/runtime-service.ts';
+import { memoryPlaces } from './secret-directory.ts';
 import { StatusSender } from './status-sender.ts';
 import { createVolumes } from './volumes.ts';
 
@@ -41,6 +46,8 @@ export interface EdgedOptions extends EdgedConfig {
 export interface EdgedComponents {
   readonly bus: Bus;
   readonly runtime: RuntimeService;
+  /** Whether the list of stored pods is all of them. */
+  readonly memory: { isWhole(): boolean; becameWhole(): Promise<void> };
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -49,7 +56,6 @@ export interface EdgedComponents {
 const storedTimeoutMs = 10_000;
 const orphansEveryMs = 60_000;
 const podDrainMs = 5000;
-const refillMs = 60_000;
 const endedMax = 1024;
 
 /** MetaManager did not tell what is stored; the module is started again. */
@@ -84,8 +90,7 @@ class Edged {
   #node: NodeStatus | undefined;
   #lease: LeaseKeeper | undefined;
   #signal: AbortSignal = new AbortController().signal;
-  /** A store that holds no pod may have been lost: then what runs is kept until the cloud had time to refill it. */
-  #orphansFromMs = Number.POSITIVE_INFINITY;
+  #saidThatOrphansStay = false;
 
   constructor(options: EdgedOptions, components: EdgedComponents) {
     this.#options = options;
@@ -101,12 +106,13 @@ class Edged {
     const { bus, runtime } = this.#with;
     this.#signal = signal;
     const version = await runtime.version();
+    const { usesImages } = await runtime.status();
     let facts = await this.#facts();
     const readFacts = async () => {
       facts = await this.#facts();
       return facts;
     };
-    this.#build(version, readFacts, () => this.#around(facts));
+    this.#build({ ...version, usesImages }, readFacts, () => this.#around(facts));
     await this.#loadStored();
     const work = [
       bus.serve('edged', (envelope) => this.#handle(envelope), signal),
@@ -125,7 +131,7 @@ class Edged {
   }
 
   #build(
-    runtimeVersion: Awaited<ReturnType<RuntimeService['version']>>,
+    runtimeVersion: RuntimeVersion & Pick<RuntimeStatus, 'usesImages'>,
     facts: () => Promise<NodeFacts>,
     around: () => PodSurroundings,
   ): void {
@@ -167,12 +173,17 @@ class Edged {
     this.#workerComponents = {
       runtime,
       runtimeName: runtimeVersion.name,
-      volumes: createVolumes(options.rootDirectory, { objects, clock }),
+      volumes: createVolumes(options.rootDirectory, { objects, clock, log, memoryPlaces }),
       objects,
       cloud,
       sender: this.#sender,
       events: createEventRecorder({ nodeName, enabled: options.reportEvent }, { bus, clock }),
       around,
+      pulls: runtimeVersion.usesImages ? new ImagePulls(runtime) : undefined,
+      files: runtimeVersion.usesImages
+        ? createPodFiles((uid) => join(options.rootDirectory, 'pods', uid))
+        : undefined,
+      dnsOf: createPodDns(kubelet),
       podLogs: kubelet.podLogsDir,
       clock,
       log,
@@ -196,7 +207,6 @@ class Edged {
     const pods = await this.#stored(`${noNamespace}/pod`);
     for (const pod of z.array(z.unknown()).catch([]).parse(pods)) this.#applyPod(pod);
     this.#log.info({ pods: this.#workers.size }, 'stored pods loaded');
-    if (this.#workers.size > 0) this.#orphansFromMs = this.#with.clock.now();
     try {
       this.#node?.learn(await this.#stored(`${noNamespace}/node/${this.#options.hostnameOverride}`));
     } catch (error) {
@@ -234,7 +244,7 @@ class Edged {
     }
     const { type, namespace, name } = parseObjectPath(resource);
     if (type === 'pod') {
-      if (what === operation.delete) this.#removePod(envelope.content);
+      if (what === operation.delete) await this.#removePod(envelope.content);
       else if (what === operation.insert || what === operation.update) this.#applyPod(envelope.content);
     } else if (type === 'configmap' || type === 'secret') {
       this.#pokeUsers(`${namespace ?? ''}/${type}/${name ?? ''}`);
@@ -245,7 +255,6 @@ class Edged {
   }
 
   #connected(): void {
-    this.#orphansFromMs = Math.min(this.#orphansFromMs, this.#with.clock.now() + refillMs);
     this.#node?.connected();
     this.#lease?.poke();
     this.#sender?.connected();
@@ -296,11 +305,16 @@ class Edged {
     }
   }
 
-  #removePod(content: unknown): void {
+  async #removePod(content: unknown): Promise<void> {
     const uid = z.looseObject({ metadata: z.looseObject({ uid: z.string() }) }).safeParse(content).data
       ?.metadata.uid;
-    if (uid === undefined) this.#log.warn({}, 'the deletion of a pod without uid is left alone');
-    else this.#workers.get(uid)?.worker.remove();
+    if (uid === undefined) {
+      this.#log.warn({}, 'the deletion of a pod without uid is left alone');
+      return;
+    }
+    const known = this.#workers.get(uid);
+    if (known !== undefined) known.worker.remove();
+    else await this.#removeSandboxes((sandbox) => sandbox.podUid === uid, 'it was deleted');
   }
 
   /** The cloud's answer to a status shows a deletion that has not come down yet. */
@@ -333,18 +347,39 @@ class Edged {
   }
 
   async #removeOrphans(): Promise<void> {
-    const { runtime, clock } = this.#with;
-    if (clock.now() < this.#orphansFromMs) return;
-    for (const sandbox of await runtime.listPodSandboxes()) {
-      if (this.#workers.has(sandbox.podUid)) continue;
-      this.#log.info(
-        { pod: `${sandbox.podNamespace}/${sandbox.podName}`, uid: sandbox.podUid },
-        'removing an orphan',
-      );
-      await runtime.removePodSandbox(sandbox.id);
-    }
+    if (!(await this.#mayRemoveOrphans())) return;
+    await this.#removeSandboxes(({ podUid }) => !this.#workers.has(podUid), 'no stored pod is it');
     const volumes = this.#workerComponents?.volumes;
     for (const uid of (await volumes?.present()) ?? [])
       if (!this.#workers.has(uid)) await volumes?.remove(uid);
+  }
+
+  /** After a loss of the store what runs is kept until the cloud has filled it, or nothing is left that it lacks. */
+  async #mayRemoveOrphans(): Promise<boolean> {
+    const { memory, runtime } = this.#with;
+    if (memory.isWhole()) return true;
+    const unknown = (await runtime.listPodSandboxes()).filter(({ podUid }) => !this.#workers.has(podUid));
+    if (unknown.length === 0) {
+      await memory.becameWhole();
+      return true;
+    }
+    if (!this.#saidThatOrphansStay) {
+      const pods = unknown.map(({ podNamespace, podName }) => `${podNamespace}/${podName}`);
+      this.#log.warn(
+        { pods },
+        'the store was lost: what runs and is not stored stays until the cloud has told all',
+      );
+    }
+    this.#saidThatOrphansStay = true;
+    return false;
+  }
+
+  async #removeSandboxes(chosen: (sandbox: Sandbox) => boolean, reason: string): Promise<void> {
+    const { runtime } = this.#with;
+    for (const sandbox of (await runtime.listPodSandboxes()).filter(chosen)) {
+      const pod = `${sandbox.podNamespace}/${sandbox.podName}`;
+      this.#log.info({ pod, uid: sandbox.podUid, reason }, 'removing an orphan');
+      await runtime.removePodSandbox(sandbox.id);
+    }
   }
 }

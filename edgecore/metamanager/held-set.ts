@@ -25,6 +25,8 @@ export interface HeldSetComponents {
 }
 
 const retry = { firstMs: 1_000, maxMs: 30_000, jitter: 0.5 };
+/** Only after a loss: reading what is held costs milliseconds. */
+const refill = { lookEveryMs: 1_000, askAgainMs: 60_000 };
 
 /** Tells until the cloud has taken it, or the signal of this connection is aborted. @throws CancelledError */
 export async function tellHeldSet(components: HeldSetComponents, signal: AbortSignal): Promise<void> {
@@ -38,12 +40,37 @@ export async function tellHeldSet(components: HeldSetComponents, signal: AbortSi
     const answer = 'answer' in said ? heldAnswerSchema.safeParse(said.answer.content).data : undefined;
     if (answer !== undefined) {
       log.info({ objects: content.objects.length }, 'told the cloud what is held here');
-      return settleEpoch(answer, components);
+      await settleEpoch(answer, components);
+      if (await isRefilled(answer, components, signal)) return;
+      continue;
     }
     const reason = 'failure' in said ? said.failure : 'its answer names no epoch';
     log.warn({ reason }, 'the cloud did not take what is held here');
     await clock.sleep(backoff.nextMs(), signal);
   }
+}
+
+/**
+ * True at once for a store that nothing was lost of; else when every pod that the cloud named is here again. False
+ * when they do not come: one may have been deleted meanwhile, so the cloud is asked anew.
+ */
+async function isRefilled(
+  { epoch, pods }: HeldAnswer,
+  { meta, session, clock, log }: HeldSetComponents,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (session.isWhole() || pods === undefined || session.epoch() !== epoch) return true;
+  const untilMs = clock.monotonicMs() + refill.askAgainMs;
+  while (clock.monotonicMs() < untilMs) {
+    const held = new Set(meta.read((rows) => rows.held()).map(({ uid }) => uid));
+    if (pods.every((uid) => held.has(uid))) {
+      await session.becameWhole();
+      log.info({ pods: pods.length }, 'the store that was lost is filled again');
+      return true;
+    }
+    await clock.sleep(refill.lookEveryMs, signal);
+  }
+  return false;
 }
 
 async function settleEpoch(

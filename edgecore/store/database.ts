@@ -13,6 +13,7 @@ import { StoreError } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';
 import { migrations } from './migrations.ts';
 import { sealRows } from './sealing.ts';
+import { noteLoss } from './session-store.ts';
 import { plainValues, type ValueCodec } from './value-codec.ts';
 
 /**
@@ -48,6 +49,7 @@ export function openDatabase(file: string, components: { log: Log; codec?: Value
   const readableCopies = [copyOf(file), ...partsOf(asideOf(file))];
   const lost = sealRows(connection, codec, { log, readableCopies });
   const completeness = found === 'whole' && lost > 0 ? 'copy' : found;
+  if (completeness !== 'whole') noteLoss(connection, completeness);
   const commits = new GroupCommit(connection);
   const copied = keepCopy(connection, file).catch((error: unknown) =>
     log.warn({ reason: describeError(error) }, 'could not keep a copy of the store'),

@@ -1,5 +1,6 @@
 /** The few facts that the edge remembers of its cloud between connections: table `session`. */
 
+import type { Sql } from './connection.ts';
 import type { Store } from './database.ts';
 
 export class SessionStore {
@@ -21,4 +22,23 @@ export class SessionStore {
       sql.run('INSERT OR IGNORE INTO session (name, value) VALUES (?, ?)', 'epoch', epoch),
     );
   }
+
+  /**
+   * Whether what is stored is all there was. After a loss it is not, over any restart, until the cloud has filled it
+   * again: that something is not stored does not mean then that it is not wanted.
+   */
+  isWhole(): boolean {
+    return this.#store.read((sql) => sql.get('SELECT 1 FROM session WHERE name = ?', lostName)) === undefined;
+  }
+
+  async becameWhole(): Promise<void> {
+    await this.#store.write((sql) => sql.run('DELETE FROM session WHERE name = ?', lostName));
+  }
+}
+
+const lostName = 'lost';
+
+/** Written before anything else is done with a store that is not whole. */
+export function noteLoss(sql: Sql, completeness: string): void {
+  sql.run('INSERT OR REPLACE INTO session (name, value) VALUES (?, ?)', lostName, completeness);
 }

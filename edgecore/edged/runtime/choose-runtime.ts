@@ -28,13 +28,14 @@ export function protoFileOf(packageDirectory: string): string {
  */
 export async function chooseRuntime(
   config: EdgedConfig,
+  /** The mark on everything that this edge creates. */
+  instance: string,
   files: { readonly logWriterFile: string; readonly protoFile: string },
   components: { clock: Clock; log: Log },
 ): Promise<RuntimeService> {
   const { containerRuntimeEndpoint, containerLogMaxSize, containerLogMaxFiles } =
     config.tailoredKubeletConfig;
   const socket = containerRuntimeEndpoint.replace(/^unix:\/\//, '');
-  const instance = config.instanceId || config.hostnameOverride;
   const root = processRuntimeRoot(config.rootDirectory);
   const mark = join(config.rootDirectory, 'runs-containers');
   const useCri =
