@@ -4,10 +4,10 @@
  */
 
 import { open } from 'node:fs/promises';
-import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
 import { yamlLimits } from '#protocol/limits.ts';
 import { ConfigError } from './errors.ts';
+import { parseYaml, YamlError } from './yaml.ts';
 
 export interface LoadedConfig<T> {
   readonly config: T;
@@ -51,8 +51,9 @@ export function parseConfig<S extends z.ZodType>(
   }
   let document: unknown;
   try {
-    document = parseYaml(text, { maxAliasCount: yamlLimits.aliasesMax, logLevel: 'error' });
+    document = parseYaml(text);
   } catch (error) {
+    if (!(error instanceof YamlError)) throw error;
     throw new ConfigError(`${file} is not YAML`, { code: 'config', file, issues: [] }, { cause: error });
   }
   const unused = format.unused.filter((path) => removePath(document, path.split('.')));

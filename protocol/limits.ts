@@ -161,9 +161,12 @@ export const brokerLimits = {
   clientIdBytesMax: 256,
 } as const;
 
-/** A config file or manifest. */
+/** A config file, a manifest, a request body in YAML. */
 export const yamlLimits = {
+  /** Larger objects than a megabyte are sent as JSON, which is read a hundred times as fast. */
   bytesMax: 1024 * 1024,
+  /** Open lists and maps, each of which counts for two; CRD schemas nest some 60 deep. */
+  depthMax: 256,
   /** Resolved aliases; beyond that a text of a few lines could become gigabytes. */
   aliasesMax: 100,
 } as const;

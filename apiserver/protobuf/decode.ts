@@ -73,6 +73,8 @@ function readEnvelope(reader: Reader): Envelope {
 function eachField(reader: Reader, read: (number: number, wireType: number) => boolean): void {
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
+    // Groups are skipped by recursion, and Kubernetes has none.
+    if ((tag & 7) === 3) throw badRequest('the protobuf body has a group');
     if (!read(tag >>> 3, tag & 7)) reader.skipType(tag & 7);
   }
 }

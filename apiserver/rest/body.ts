@@ -1,8 +1,7 @@
 /** Reads a request's body, bounded, and parses what the content type says it is. */
 
 import type { IncomingMessage } from 'node:http';
-import { parse as parseYaml } from 'yaml';
-import { yamlLimits } from '#protocol/limits.ts';
+import { parseYaml, YamlError } from '#beehive/yaml.ts';
 import type { JsonValue } from '../kube-object.ts';
 import { limits } from '../limits.ts';
 import { decodeProtobuf, protobufMediaType } from '../protobuf/decode.ts';
@@ -65,13 +64,10 @@ export function parseJson(bytes: Buffer): JsonValue {
 export function parseJsonOrYaml(bytes: Buffer): JsonValue {
   if (bytes[0] === 0x7b) return parseJson(bytes);
   try {
-    return checked(
-      parseYaml(bytes.toString('utf8'), { maxAliasCount: yamlLimits.aliasesMax, logLevel: 'error' }),
-    );
+    return checked(parseYaml(bytes.toString('utf8')));
   } catch (error) {
-    if (error instanceof StatusError) throw error;
-    // yaml throws YAMLParseError, and ReferenceError for too many aliases.
-    throw badRequest(`the body is not YAML: ${error instanceof Error ? error.message : ''}`, error);
+    if (error instanceof YamlError) throw badRequest(`the body is not YAML: ${error.message}`, error);
+    throw error;
   }
 }
 

@@ -186,10 +186,16 @@ function apiBodies(corpus: Corpus): Target {
       const bytes =
         mediaType === protobufMediaType
           ? Buffer.from(chaos.bytes(chaos.pick(protobuf)))
-          : Buffer.from(chaos.json(chaos.pick(corpus.objects)));
+          : Buffer.from(chaos.chance(0.02) ? deepYaml(chaos) : chaos.json(chaos.pick(corpus.objects)));
       return verdictOf(() => parseBody({ mediaType, bytes }));
     },
   };
+}
+
+/** Nested so deep that who reads it by recursion comes to the end of the stack, at one place or another. */
+function deepYaml(chaos: Chaos): string {
+  const opening = chaos.pick(['[', '{a: ', '- ', '? ', '[ "]", ', '{"a":', '- - ', '!!seq [', '&a [']);
+  return opening.repeat(100 + chaos.int(20_000)) + chaos.word();
 }
 
 const goodJsonPatch = [
