@@ -5,7 +5,7 @@
 
 import { z } from 'zod';
 import type { ConfigFormat } from '#beehive/config-file.ts';
-import { deviceTwinConfigSchema, deviceTwinUnused } from './devicetwin/config.ts';
+import { deviceTwinConfigSchema } from './devicetwin/config.ts';
 import { edgedConfigSchema, edgedUnusedFields } from './edged/config.ts';
 import { edgeHubConfigSchema } from './edgehub/config.ts';
 import { eventBusConfigSchema, eventBusUnused } from './eventbus/config.ts';
@@ -82,7 +82,6 @@ export const edgecoreFormat: ConfigFormat<typeof edgecoreConfigSchema> = {
     ...under('modules.edged', edgedUnusedFields),
     ...under('modules.eventBus', eventBusUnused),
     ...under('modules.metaManager', metaManagerUnused),
-    ...under('modules.deviceTwin', deviceTwinUnused),
     ...under('modules', fieldsOfAbsentModules),
   ],
 };

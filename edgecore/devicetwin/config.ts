@@ -4,9 +4,8 @@ import { z } from 'zod';
 
 export const deviceTwinConfigSchema = z.strictObject({
   enable: z.boolean().default(true),
+  /** The directory of the socket `dmi.sock` for mappers that speak gRPC; a path ending in `.sock` means its directory. */
+  dmiSockPath: z.string().min(1).default('/etc/kubeedge/'),
 });
 
 export type DeviceTwinConfig = z.infer<typeof deviceTwinConfigSchema>;
-
-/** The socket for mappers that speak gRPC is not part of this build. */
-export const deviceTwinUnused: readonly string[] = ['dmiSockPath'];

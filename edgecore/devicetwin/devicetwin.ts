@@ -22,6 +22,9 @@ import type { LocalTopic } from '#protocol/topics.ts';
 import type { Store } from '../store/database.ts';
 import { updateState } from './device-state.ts';
 import { Devices } from './devices.ts';
+import { createDmiMetrics, Dmi, type DmiMetrics } from './dmi/dmi.ts';
+import type { LeaseOptions } from './dmi/mapper-link.ts';
+import type { TwinDoor, Verdict } from './dmi/requests.ts';
 import { addMember, listMembers, removeMember } from './membership.ts';
 import { openMessage, type TwinMessage } from './message.ts';
 import type { Moment, Outcome, Reply } from './outcome.ts';
@@ -31,6 +34,10 @@ import { getTwin, updateTwin } from './twin.ts';
 
 export interface DeviceTwinOptions {
   readonly nodeName: string;
+  /** Where mappers that speak gRPC find the edge; without it, nowhere. */
+  readonly dmiSockPath?: string;
+  /** How soon a mapper that does not answer is taken to be gone. */
+  readonly lease?: LeaseOptions;
 }
 
 export interface DeviceTwinComponents {
@@ -62,6 +69,7 @@ export function createDeviceTwin(options: DeviceTwinOptions, components: DeviceT
     'hawser_twin_unpublished_total',
     'Answers and news that EventBus had no room for',
   );
+  const dmiMetrics = createDmiMetrics(components.metrics);
   const link: Link = { connected: false };
   return {
     name: source.twin,
@@ -69,6 +77,7 @@ export function createDeviceTwin(options: DeviceTwinOptions, components: DeviceT
       const counters: Counters = {
         message: (outcome) => messages.inc({ outcome }),
         unpublished: () => unpublished.inc(),
+        dmi: dmiMetrics,
       };
       const work = new Work(options, { ...components, log }, counters, link, signal);
       work.start();
@@ -82,6 +91,7 @@ export function createDeviceTwin(options: DeviceTwinOptions, components: DeviceT
 interface Counters {
   readonly message: (outcome: 'changed' | 'answered' | 'ignored' | 'malformed' | 'not-stored') => void;
   readonly unpublished: () => void;
+  readonly dmi: DmiMetrics;
 }
 
 /** Whether the cloud is there: said once per change, and so kept over a restart of the module. */
@@ -99,6 +109,7 @@ class Work {
   readonly #devices: Devices;
   readonly #sync: TwinSync;
   readonly #specs: Specs;
+  readonly #dmi: Dmi | undefined;
   readonly #beside = new Set<Promise<void>>();
 
   constructor(
@@ -121,10 +132,17 @@ class Work {
     });
     this.#specs = new Specs(components.bus, options.nodeName);
     this.#sync.mark(this.#devices.storedMarks);
+    if (options.dmiSockPath !== undefined) {
+      this.#dmi = new Dmi(
+        { sockPath: options.dmiSockPath, lease: options.lease },
+        { ...components, metrics: counters.dmi, specs: this.#specs, twin: this.#door() },
+      );
+    }
   }
 
   start(): void {
     if (this.#link.connected) this.#sync.connected();
+    if (this.#dmi !== undefined) this.#run(this.#dmi.run(this.#signal));
     this.#run(this.#loadSpecs());
   }
 
@@ -153,7 +171,10 @@ class Work {
         return this.#membership(message);
       case 'device': {
         const known = this.#devices.get(message.id);
-        return this.#settle(message.id, this.#specs.put(known, message.id, message.object, this.#moment()));
+        const outcome = this.#specs.put(known, message.id, message.object, this.#moment());
+        this.#dmi?.changed();
+        await this.#settle(message.id, outcome);
+        return;
       }
       case 'device-gone':
         return this.#deviceGone(message.id, message.uid);
@@ -164,6 +185,7 @@ class Work {
           (id) => this.#devices.get(id),
           this.#moment(),
         );
+        this.#dmi?.changed();
         await Promise.all(outcomes.map(({ id, outcome }) => this.#settle(id, outcome)));
         return;
       }
@@ -173,17 +195,44 @@ class Work {
     }
   }
 
-  #client(topic: LocalTopic, payload: string): Promise<void> {
+  async #client(topic: LocalTopic, payload: string): Promise<void> {
+    await this.#settle(...this.#decide(topic, payload));
+  }
+
+  #decide(topic: LocalTopic, payload: string): [id: string, outcome: Outcome] {
     const moment = this.#moment();
     if (topic.kind === 'membership/get') {
       const devices = this.#devices.all();
-      return this.#settle('', listMembers(devices, payload, this.#node, moment));
+      return ['', listMembers(devices, payload, this.#node, moment)];
     }
     const id = topic.device;
     const device = this.#devices.get(id);
-    if (topic.kind === 'twin/get') return this.#settle(id, getTwin(device, id, payload, moment));
-    if (topic.kind === 'state/update') return this.#settle(id, updateState(device, id, payload, moment));
-    return this.#settle(id, updateTwin(device, id, payload, moment));
+    if (topic.kind === 'twin/get') return [id, getTwin(device, id, payload, moment)];
+    if (topic.kind === 'state/update') return [id, updateState(device, id, payload, moment)];
+    return [id, updateTwin(device, id, payload, moment)];
+  }
+
+  /** What mappers say over DMI is what they could say over MQTT, and is told to MQTT clients as that is. */
+  #door(): TwinDoor {
+    const take = async (topic: LocalTopic, body: object): Promise<Verdict> => {
+      const { newEventId, nowMs } = this.#moment();
+      const event = { event_id: newEventId(), timestamp: nowMs, ...body };
+      const [id, outcome] = this.#decide(topic, JSON.stringify(event));
+      const stored = await this.#settle(id, outcome);
+      if (outcome.rejected !== undefined) return outcome.rejected;
+      if (!this.#devices.get(id)) return { code: 404, reason: `device ${id} is not here` };
+      if (outcome.ignored !== undefined) return { code: 400, reason: outcome.ignored };
+      return stored ? { code: 200 } : { code: 500, reason: 'the edge could not store it' };
+    };
+    return {
+      update: (device, twin) => take({ kind: 'twin/update', device }, { twin }),
+      state: (device, state) => take({ kind: 'state/update', device }, { state }),
+      stateOf: (device) => this.#devices.get(device)?.state,
+      wish: (device, property) => {
+        const known = this.#devices.get(device)?.twin.get(property);
+        return { bySpec: known?.appliedDesired !== undefined, expected: known?.expected?.value };
+      },
+    };
   }
 
   async #membership({ membership }: TwinMessage & { kind: 'membership' }): Promise<void> {
@@ -195,14 +244,15 @@ class Work {
   }
 
   /** A deletion of the device before one of the same name says nothing of the new one. */
-  #deviceGone(id: string, uid: string | undefined): Promise<void> {
+  async #deviceGone(id: string, uid: string | undefined): Promise<void> {
     const known = this.#devices.get(id);
-    if (uid !== undefined && known?.uid !== undefined && known.uid !== uid) return Promise.resolve();
+    if (uid !== undefined && known?.uid !== undefined && known.uid !== uid) return;
     this.#specs.forget(id);
-    return this.#remove(id);
+    this.#dmi?.changed();
+    await this.#remove(id);
   }
 
-  #remove(id: string): Promise<void> {
+  #remove(id: string): Promise<boolean> {
     return this.#settle(id, removeMember(this.#devices.get(id), id, this.#node, this.#moment()));
   }
 
@@ -216,8 +266,8 @@ class Work {
     }
   }
 
-  /** Stores the change, if there is one, then says what is to be said. */
-  async #settle(id: string, outcome: Outcome): Promise<void> {
+  /** Stores the change, if there is one, then says what is to be said. False when it could not be stored. */
+  async #settle(id: string, outcome: Outcome): Promise<boolean> {
     const { change, replies, refused, notes } = outcome;
     for (const note of notes) this.#components.log.warn({ reason: note }, 'not taken');
     if (outcome.ignored !== undefined) {
@@ -227,17 +277,20 @@ class Work {
       // An answer may show what is decided and not yet stored: it goes out when that is.
       await this.#devices.stored(id);
       this.#counters.message(replies.length > 0 ? 'answered' : 'ignored');
-      return this.#publish(replies);
+      this.#publish(replies);
+      return true;
     }
     const saved = await this.#devices.save(change);
     if (saved === undefined) {
       this.#counters.message('not-stored');
-      return this.#publish(refused);
+      this.#publish(refused);
+      return false;
     }
     this.#counters.message('changed');
     if (change.device === undefined) this.#sync.forget(id);
     this.#publish(replies);
     this.#sync.mark(saved);
+    return true;
   }
 
   #publish(replies: readonly Reply[]): void {
@@ -265,11 +318,13 @@ class Work {
         {},
         'MetaManager did not say which devices there are; going on with those known',
       );
+      this.#dmi?.loaded(false);
       return;
     }
     const outcomes = stored.devices.map(({ id, object }) =>
       this.#settle(id, this.#specs.put(this.#devices.get(id), id, object, this.#moment())),
     );
+    this.#dmi?.loaded(true);
     // MetaManager forgets an object only when the cloud said it is gone, so that word was missed here.
     const missed = [...this.#devices.all()].filter(({ id, uid }) => uid !== undefined && !stored.ids.has(id));
     await Promise.all([...outcomes, ...missed.map(({ id }) => this.#remove(id))]);

@@ -29,6 +29,8 @@ export interface Outcome {
   readonly notes: readonly string[];
   /** Why a client's message draws no answer: a client may send that any number of times. */
   readonly ignored?: string;
+  /** Why a request was answered with an error, for who asks otherwise than over MQTT. */
+  readonly rejected?: { readonly code: 400 | 404; readonly reason: string };
 }
 
 /** What an event cannot say of itself. */
@@ -40,6 +42,10 @@ export interface Moment {
 
 export function answered(replies: readonly Reply[]): Outcome {
   return { change: undefined, replies, refused: [], notes: [] };
+}
+
+export function rejected(replies: readonly Reply[], code: 400 | 404, reason: string): Outcome {
+  return { ...answered(replies), rejected: { code, reason } };
 }
 
 export function ignored(note: string): Outcome {

@@ -40,6 +40,19 @@ export class Specs {
     return applySpec(known, object, { id, node: this.#node, model: this.#modelOf(id, object) }, moment);
   }
 
+  devices(): Iterable<readonly [id: string, object: DeviceObject]> {
+    return this.#objects;
+  }
+
+  models(): Iterable<readonly [key: string, model: DeviceModel]> {
+    return this.#models;
+  }
+
+  modelOf(id: string): DeviceModel | undefined {
+    const object = this.#objects.get(id);
+    return object === undefined ? undefined : this.#modelOf(id, object);
+  }
+
   forget(id: string): void {
     this.#told?.add(`device ${id}`);
     this.#objects.delete(id);

@@ -12,6 +12,7 @@ import { type Envelope, newEnvelope, reply, replyError } from '#protocol/message
 import { connection } from '#protocol/names.ts';
 import { openDatabase, type Store } from '../store/database.ts';
 import { createDeviceTwin, deviceTwinInbox } from './devicetwin.ts';
+import type { LeaseOptions } from './dmi/mapper-link.ts';
 
 export interface Published {
   readonly topic: string;
@@ -29,6 +30,8 @@ export class TestEdge {
   readonly held: { device: unknown[]; devicemodel: unknown[] } = { device: [], devicemodel: [] };
   cloud: (report: Envelope) => CloudAnswer = () => 'confirm';
   readonly #clock: Clock;
+  readonly #lease: LeaseOptions | undefined;
+  readonly #dmi: boolean;
   readonly #dir = mkdtempSync(join(tmpdir(), 'hawser-twin-'));
   /** Of the database: a life that ends in a crash leaves its own file behind. */
   #life = 0;
@@ -38,9 +41,16 @@ export class TestEdge {
   #running: Promise<unknown> = Promise.resolve();
   #watchers: (() => void)[] = [];
 
-  constructor(options: { node?: string; clock?: Clock } = {}) {
+  constructor(options: { node?: string; clock?: Clock; dmi?: boolean; lease?: LeaseOptions } = {}) {
     this.node = options.node ?? 'edge-1';
     this.#clock = options.clock ?? systemClock;
+    this.#lease = options.lease;
+    this.#dmi = options.dmi ?? false;
+  }
+
+  /** Where its sockets are. */
+  get dir(): string {
+    return this.#dir;
   }
 
   get store(): Store {
@@ -59,7 +69,11 @@ export class TestEdge {
     const wide = { capacity: 100_000, lanesMax: 1 };
     for (const name of ['eventbus', 'edgehub', 'metamanager']) bus.open(name, { ...wide, keyOf: () => '' });
     const twin = createDeviceTwin(
-      { nodeName: this.node },
+      {
+        nodeName: this.node,
+        ...(this.#dmi ? { dmiSockPath: this.#dir } : {}),
+        ...(this.#lease === undefined ? {} : { lease: this.#lease }),
+      },
       {
         bus,
         store,

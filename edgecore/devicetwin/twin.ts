@@ -16,7 +16,7 @@ import {
   sideBody,
   sorted,
 } from './bodies.ts';
-import { answered, errorBody, type Moment, type Outcome, type Reply } from './outcome.ts';
+import { answered, errorBody, type Moment, type Outcome, type Reply, rejected } from './outcome.ts';
 import { isKey, isValue, keyReason, typeMismatch, valueReason } from './validation.ts';
 
 /** Properties of one device, deleted ones included, whose versions must go on. */
@@ -62,10 +62,11 @@ export function updateTwin(device: Device | undefined, id: string, payload: stri
       return unreadable(id, eventId, moment, valueReason);
     }
   }
-  const fail = (code: 400 | 404 | 500, reason: string): Reply[] => [
+  const error = (code: 400 | 404 | 500, reason: string): Reply[] => [
     { topic, body: errorBody(eventId, moment, code, reason) },
   ];
-  if (device === undefined) return answered(fail(404, 'update rejected due to the device is not existed'));
+  const fail = (code: 400 | 404, reason: string) => rejected(error(code, reason), code, reason);
+  if (device === undefined) return fail(404, 'update rejected due to the device is not existed');
 
   const twin = new Map(device.twin);
   const result: [string, object | null][] = [];
@@ -74,14 +75,14 @@ export function updateTwin(device: Device | undefined, id: string, payload: stri
     const known = twin.get(key);
     const written =
       entry === null || isDeletion(entry) ? deleted(known, moment) : merged(known, entry, moment);
-    if (typeof written === 'string') return answered(fail(400, written));
+    if (typeof written === 'string') return fail(400, written);
     if (written === undefined) continue;
     twin.set(key, written.property);
     changed.push(key);
     result.push([key, written.result]);
   }
   if (twin.size > propertiesMax) {
-    return answered(fail(400, `a device has at most ${propertiesMax} properties`));
+    return fail(400, `a device has at most ${propertiesMax} properties`);
   }
   const after: Device = { ...device, twin };
   const named = entries
@@ -101,7 +102,7 @@ export function updateTwin(device: Device | undefined, id: string, payload: stri
       documentReply(device, after, named, eventId, moment),
       ...deltaReplies(after, moment),
     ],
-    refused: fail(500, 'Update twin failed, the edge could not store it'),
+    refused: error(500, 'Update twin failed, the edge could not store it'),
     notes: [],
   };
 }
@@ -169,10 +170,11 @@ function merged(known: Property | undefined, entry: TwinEntryBody, moment: Momen
 
 /** KubeEdge answers these on a topic without a device; clients of either kind get theirs. */
 function unreadable(id: string, eventId: string, moment: Moment, reason: string): Outcome {
-  return answered([
+  const replies = [
     { topic: deviceTopic(noDevice, 'twin/update/result'), body: errorBody('', moment, 400, reason) },
     { topic: deviceTopic(id, 'twin/update/result'), body: errorBody(eventId, moment, 400, reason) },
-  ]);
+  ];
+  return rejected(replies, 400, reason);
 }
 
 /** Undefined when the payload is not JSON of that shape. */
