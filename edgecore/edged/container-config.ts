@@ -3,13 +3,18 @@
 import { join } from 'node:path';
 import { expand } from './expand.ts';
 import { type Pod, type PodContainer, podNamespace } from './pod.ts';
+import { linuxSandbox, portMappings } from './pod-linux.ts';
 import {
   annotation,
   type ContainerConfig,
+  type DnsConfig,
   label,
   type Mount,
   type SandboxConfig,
 } from './runtime/runtime-service.ts';
+
+/** What the kernel takes. */
+const hostnameMax = 63;
 
 export function podLabels(pod: Pod): Record<string, string> {
   return {
@@ -25,18 +30,25 @@ export function podLogDirectory(pod: Pod, podLogs: string): string {
   return join(podLogs, `${podNamespace(pod)}_${name}_${uid}`);
 }
 
-export function sandboxConfig(pod: Pod, attempt: number, podLogs: string): SandboxConfig {
+export function sandboxConfig(
+  pod: Pod,
+  attempt: number,
+  { podLogs, dns }: { readonly podLogs: string; readonly dns: DnsConfig | undefined },
+): SandboxConfig {
   const { name, uid } = pod.metadata;
   return {
     podUid: uid,
     podName: name,
     podNamespace: podNamespace(pod),
     attempt,
-    hostname: pod.spec.hostname ?? name,
+    hostname: (pod.spec.hostname || name).slice(0, hostnameMax).replace(/[.-]+$/, ''),
     logDirectory: podLogDirectory(pod, podLogs),
     hostNetwork: pod.spec.hostNetwork ?? false,
     labels: podLabels(pod),
     annotations: {},
+    dns,
+    portMappings: portMappings(pod),
+    linux: linuxSandbox(pod),
   };
 }
 
@@ -63,5 +75,8 @@ export function containerConfig(
     logPath: `${container.name}/${start.attempt}.log`,
     labels: { ...podLabels(pod), [label.containerName]: container.name },
     annotations: { [annotation.backoffMs]: String(start.backoffMs) },
+    stdin: container.stdin ?? false,
+    stdinOnce: container.stdinOnce ?? false,
+    tty: container.tty ?? false,
   };
 }

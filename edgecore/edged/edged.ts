@@ -31,7 +31,7 @@ import { type Pod, podKey, podSchema } from './pod.ts';
 import { createPodFiles } from './pod-files.ts';
 import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
 import { references } from './references.ts';
-import type { RuntimeService, Sandbox } from './runtime/runtime-service.ts';
+import type { RuntimeService, RuntimeStatus, RuntimeVersion, Sandbox } from './runtime/runtime-service.ts';
 import { memoryPlaces } from './secret-directory.ts';
 import { StatusSender } from './status-sender.ts';
 import { createVolumes } from './volumes.ts';

@@ -51,7 +51,9 @@ const verbs = (all: readonly Step[]) => all.map((it) => it.do);
 
 describe('plan of a pod that is wanted', () => {
   it('makes a sandbox, then starts, then rests', () => {
-    expect(steps(podOf(), { sandboxes: [], containers: [] })).toEqual([{ do: 'run-sandbox', attempt: 0 }]);
+    expect(steps(podOf(), { sandboxes: [], containers: [] })).toEqual([
+      { do: 'run-sandbox', attempt: 0, replaces: [] },
+    ]);
     expect(steps(podOf(), seen())).toEqual([
       { do: 'start', sandboxId: 's0', name: 'main', attempt: 0, backoffMs: 0 },
     ]);
@@ -100,7 +102,7 @@ describe('plan of a pod that is wanted', () => {
       sandboxes: [{ ...sandbox, ready: false }],
       containers: [exited({ attempt: 2, exitCode: 255, backoffMs: 300_000 })],
     };
-    expect(steps(podOf(), rebooted)).toEqual([{ do: 'run-sandbox', attempt: 1 }]);
+    expect(steps(podOf(), rebooted)).toEqual([{ do: 'run-sandbox', attempt: 1, replaces: ['s0'] }]);
     const next = { ...rebooted, sandboxes: [...rebooted.sandboxes, { id: 's1', attempt: 1, ready: true }] };
     expect(steps(podOf(), next)).toMatchObject([{ do: 'start', sandboxId: 's1', attempt: 3 }]);
   });

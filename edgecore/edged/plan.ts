@@ -24,6 +24,7 @@ export interface ObservedContainer {
   readonly exitCode: number | undefined;
   readonly reason: string;
   readonly message: string;
+  readonly imageRef?: string | undefined;
   /** The pause before the start that follows this one. */
   readonly backoffMs: number;
 }
@@ -32,6 +33,8 @@ export interface ObservedSandbox {
   readonly id: string;
   readonly attempt: number;
   readonly ready: boolean;
+  /** The pod's own address; undefined where it uses the machine's. */
+  readonly ip?: string | undefined;
 }
 
 export interface Observed {
@@ -46,7 +49,8 @@ export interface Wanted {
 }
 
 export type Step =
-  | { readonly do: 'run-sandbox'; readonly attempt: number }
+  /** `replaces`: sandboxes that died, whose network is given back first. */
+  | { readonly do: 'run-sandbox'; readonly attempt: number; readonly replaces: readonly string[] }
   | {
       readonly do: 'start';
       readonly sandboxId: string;
@@ -89,8 +93,10 @@ export function plan(wanted: Wanted, observed: Observed, nowMs: number): Plan {
   removeOld(draft, observed, sandbox);
   if (isFinished(pod, observed)) return planFinished(draft, pod, observed);
   if (sandbox === undefined) {
+    // Containers may outlive a sandbox that died: they end before their pod starts anew.
+    if (draft.stopping) return draft.done(false);
     const attempt = Math.max(-1, ...observed.sandboxes.map((it) => it.attempt)) + 1;
-    draft.steps.push({ do: 'run-sandbox', attempt });
+    draft.steps.push({ do: 'run-sandbox', attempt, replaces: observed.sandboxes.map((it) => it.id) });
     return draft.done(false);
   }
   if (draft.stopping) return draft.done(false);

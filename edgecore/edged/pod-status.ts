@@ -119,7 +119,7 @@ function containerStatus(container: PodContainer, input: StatusInput, idle: stri
   const common = {
     name,
     image: container.image,
-    imageID: '',
+    imageID: last?.imageRef ?? '',
     ...(containerID === undefined ? {} : { containerID }),
     restartCount: last?.attempt ?? stored.restarts,
   };

@@ -10,35 +10,50 @@ import type { Log } from '#beehive/log.ts';
 import { CancelledError, describeError } from '#protocol/errors.ts';
 import { operation } from '#protocol/names.ts';
 import type { CloudRequests } from './cloud-requests.ts';
-import { type ClusterObjects, ObjectUnavailableError } from './cluster-objects.ts';
-import { containerConfig, podLogDirectory, sandboxConfig } from './container-config.ts';
-import { ContainerConfigError, resolveEnv } from './env.ts';
+import type { ClusterObjects } from './cluster-objects.ts';
+import { podLogDirectory, sandboxConfig } from './container-config.ts';
+import { ContainerStarter, explain } from './container-starter.ts';
 import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
+import type { ImagePulls } from './image-pulls.ts';
 import {
   type Observed,
   type ObservedContainer,
+  type ObservedSandbox,
   type Plan,
   plan,
   type Step,
   type Waiting,
   type Wanted,
 } from './plan.ts';
-import { gracePeriodMs, type Pod, type PodContainer, podKey, podNamespace } from './pod.ts';
+import { gracePeriodMs, type Pod, podKey, podNamespace } from './pod.ts';
+import type { PodFiles } from './pod-files.ts';
+import { PodImages } from './pod-images.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
-import { annotation, RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
+import {
+  annotation,
+  type ContainerStatus,
+  type DnsConfig,
+  RuntimeError,
+  type RuntimeService,
+} from './runtime/runtime-service.ts';
 import type { StatusSender } from './status-sender.ts';
-import { mountsOf, type Volumes } from './volumes.ts';
+import type { Volumes } from './volumes.ts';
 
 export interface PodWorkerComponents {
   readonly runtime: RuntimeService;
   readonly runtimeName: string;
+  /** Undefined where images are not used. */
+  readonly pulls: ImagePulls | undefined;
+  /** Undefined where containers have no root of their own. */
+  readonly files: PodFiles | undefined;
   readonly volumes: Volumes;
   readonly objects: ClusterObjects;
   readonly cloud: CloudRequests;
   readonly sender: StatusSender;
   readonly events: EventRecorder;
   readonly around: () => PodSurroundings;
+  readonly dnsOf: (pod: Pod) => Promise<DnsConfig | undefined>;
   readonly podLogs: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -52,6 +67,10 @@ interface StartFailure extends Waiting {
 const resyncMs = 60_000;
 const retryFirstMs = 1000;
 const retryMaxMs = 10_000;
+const pullRetryFirstMs = 10_000;
+const pullRetryMaxMs = 300_000;
+/** The failure to run the pod's sandbox, among those of its containers. */
+const sandboxKey = '';
 const roundsMax = 20;
 
 export class PodWorker {
@@ -66,7 +85,9 @@ export class PodWorker {
   readonly #failures = new Map<string, StartFailure>();
   readonly #startTimeMs: number;
   #conditions: StatusInput['conditions'];
-  #volumesDueMs = 0;
+  readonly #starter: ContainerStarter;
+  /** Address by sandbox: one does not change while the sandbox lives. */
+  readonly #addresses = new Map<string, string>();
   #deleteAsked = false;
 
   constructor(pod: Pod, components: PodWorkerComponents) {
@@ -76,6 +97,10 @@ export class PodWorker {
     const stored = pod.status?.startTime;
     this.#startTimeMs = stored ? Date.parse(stored) : components.clock.now();
     this.#conditions = pod.status?.conditions ?? [];
+    const images =
+      components.pulls &&
+      new PodImages({ ...components, pulls: components.pulls }, () => this.poke(), this.#ending.signal);
+    this.#starter = new ContainerStarter({ ...components, log: this.#log }, images, this.#ending.signal);
     this.#noteEnding();
   }
 
@@ -99,7 +124,7 @@ export class PodWorker {
   /** Look again now. `volumes`: what the pod refers to may have changed. */
   poke(what: 'runtime' | 'volumes' | 'cloud' = 'runtime'): void {
     if (what !== 'runtime') {
-      if (what === 'volumes') this.#volumesDueMs = 0;
+      if (what === 'volumes') this.#starter.volumesChanged();
       this.#deleteAsked = false;
       for (const [name, failure] of this.#failures) this.#failures.set(name, { ...failure, retryAtMs: 0 });
     }
@@ -134,10 +159,11 @@ export class PodWorker {
     for (let round = 0; round < roundsMax; round += 1) {
       const observed = await this.#observe();
       const planned = plan(this.#wanted(), observed, clock.now());
-      const acted = await this.#perform(planned, signal);
+      const acted = await this.#perform(planned, observed, signal);
       if (signal.aborted) break;
       if (acted) continue;
-      await this.#refreshVolumes(observed);
+      if (observed.containers.some((it) => it.state === 'running'))
+        await this.#starter.refreshVolumes(this.#pod, this.#around(observed));
       this.#report(observed, planned);
       if (planned.finished && (await this.#finish(signal))) return 'gone';
       return this.#nextAtMs(planned);
@@ -159,38 +185,63 @@ export class PodWorker {
     for (const { id } of await runtime.listContainers({ podUid })) {
       try {
         const it = await runtime.containerStatus(id);
-        containers.push({ ...it, backoffMs: Number(it.annotations[annotation.backoffMs] ?? 0) || 0 });
+        const message = it.message || (await this.#lastWords(it));
+        const backoffMs = Number(it.annotations[annotation.backoffMs] ?? 0) || 0;
+        containers.push({ ...it, message, backoffMs });
       } catch (error) {
         if (!(error instanceof RuntimeError && error.code === 'not-found')) throw error;
       }
     }
-    return {
-      sandboxes: sandboxes.map(({ id, attempt, state }) => ({ id, attempt, ready: state === 'ready' })),
-      containers,
-    };
+    const seen: ObservedSandbox[] = [];
+    for (const { id, attempt, state } of sandboxes) {
+      const ready = state === 'ready';
+      seen.push({ id, attempt, ready, ip: ready ? await this.#addressOf(id) : undefined });
+    }
+    return { sandboxes: seen, containers };
+  }
+
+  async #addressOf(sandboxId: string): Promise<string | undefined> {
+    if (this.#pod.spec.hostNetwork) return undefined;
+    const known = this.#addresses.get(sandboxId);
+    if (known !== undefined) return known;
+    const { ip } = await this.#with.runtime.podSandboxStatus(sandboxId);
+    if (ip !== undefined) this.#addresses.set(sandboxId, ip);
+    return ip;
+  }
+
+  async #lastWords({ state, name, attempt }: ContainerStatus): Promise<string> {
+    if (state !== 'exited') return '';
+    const { uid } = this.#pod.metadata;
+    return (await this.#with.files?.terminationMessage(uid, name, attempt)) ?? '';
+  }
+
+  /** The node as this pod sees it: with its own address, where it has one. */
+  #around(observed: Observed): PodSurroundings {
+    const around = this.#with.around();
+    const ip = observed.sandboxes.find((it) => it.ip !== undefined)?.ip;
+    return ip === undefined ? around : { ...around, podIp: ip };
   }
 
   /** True when something was done that makes another look worth it. */
-  async #perform(planned: Plan, signal: AbortSignal): Promise<boolean> {
+  async #perform(planned: Plan, observed: Observed, signal: AbortSignal): Promise<boolean> {
     let acted = false;
     for (const step of planned.steps) {
       if (signal.aborted) return false;
       if (step.do === 'stop') this.#stop(step);
-      else acted = (await this.#performOne(step)) || acted;
+      else acted = (await this.#performOne(step, observed)) || acted;
     }
     for (const [name, waiting] of planned.waiting)
       this.#with.events.pod(this.#pod, 'Warning', 'BackOff', waiting.message, name);
     return acted;
   }
 
-  async #performOne(step: Exclude<Step, { do: 'stop' }>): Promise<boolean> {
-    const { runtime, podLogs } = this.#with;
+  async #performOne(step: Exclude<Step, { do: 'stop' }>, observed: Observed): Promise<boolean> {
+    const { runtime } = this.#with;
     switch (step.do) {
       case 'run-sandbox':
-        await runtime.runPodSandbox(sandboxConfig(this.#pod, step.attempt, podLogs));
-        return true;
+        return this.#runSandbox(step);
       case 'start':
-        return this.#start(step);
+        return this.#start(step, observed);
       case 'remove-container':
         await runtime.removeContainer(step.containerId);
         return true;
@@ -221,78 +272,81 @@ export class PodWorker {
       });
   }
 
-  async #start(step: Extract<Step, { do: 'start' }>): Promise<boolean> {
-    const { runtime, events, clock } = this.#with;
-    const failure = this.#failures.get(step.name);
+  async #runSandbox({ attempt, replaces }: Extract<Step, { do: 'run-sandbox' }>): Promise<boolean> {
+    const { runtime, podLogs, dnsOf, clock } = this.#with;
+    const failure = this.#failures.get(sandboxKey);
     if (failure !== undefined && clock.now() < failure.retryAtMs) return false;
-    const container = [...this.#pod.spec.initContainers, ...this.#pod.spec.containers].find(
-      (it) => it.name === step.name,
-    );
-    if (container === undefined) return false;
-    let id: string | undefined;
     try {
-      const config = await unlessAborted(this.#configOf(container, step), this.#ending.signal);
-      id = await runtime.createContainer(step.sandboxId, config);
-      events.pod(this.#pod, 'Normal', 'Created', `Created container: ${step.name}`, step.name);
-      await runtime.startContainer(id);
-      events.pod(this.#pod, 'Normal', 'Started', `Started container ${step.name}`, step.name);
-      this.#failures.delete(step.name);
+      for (const id of replaces) await runtime.stopPodSandbox(id);
+      const dns = await dnsOf(this.#pod);
+      await runtime.runPodSandbox(sandboxConfig(this.#pod, attempt, { podLogs, dns }));
+      this.#failures.delete(sandboxKey);
       return true;
     } catch (error) {
-      if (error instanceof CancelledError) return true;
-      this.#noteFailure(step.name, error, (failure?.tries ?? 0) + 1);
-      if (id !== undefined) await runtime.removeContainer(id);
+      if (!(error instanceof RuntimeError) || error.code === 'unavailable') throw error;
+      const message = `Failed to create pod sandbox: ${describeError(error)}`;
+      this.#fail(sandboxKey, { reason: 'ContainerCreating', message: '' }, (failure?.tries ?? 0) + 1);
+      this.#log.warn({ why: message }, 'pod cannot start');
+      this.#with.events.pod(this.#pod, 'Warning', 'FailedCreatePodSandBox', message);
       return false;
     }
   }
 
-  async #configOf(container: PodContainer, step: Extract<Step, { do: 'start' }>) {
-    const { volumes, objects, around } = this.#with;
-    const pod = this.#pod;
-    let mounts: Awaited<ReturnType<typeof mountsOf>>;
-    try {
-      const prepared = await volumes.prepare(pod, around());
-      this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
-      mounts = await mountsOf(container, prepared);
-    } catch (error) {
-      throw new VolumeFailure(error);
+  async #start(step: Extract<Step, { do: 'start' }>, observed: Observed): Promise<boolean> {
+    const { name } = step;
+    const failure = this.#failures.get(name);
+    if (failure !== undefined && this.#with.clock.now() < failure.retryAtMs) {
+      this.#backOffPull(name, failure);
+      return false;
     }
-    const env = await resolveEnv(pod, container, objects, around());
-    return containerConfig(pod, container, step, env, mounts);
+    const container = [...this.#pod.spec.initContainers, ...this.#pod.spec.containers].find(
+      (it) => it.name === name,
+    );
+    if (container === undefined) return false;
+    try {
+      const started = await this.#starter.start(this.#pod, container, step, this.#around(observed));
+      if (started) this.#failures.delete(name);
+      return started;
+    } catch (error) {
+      if (error instanceof CancelledError) return true;
+      this.#noteFailure(name, error, (failure?.tries ?? 0) + 1);
+      return false;
+    }
   }
 
   #noteFailure(name: string, error: unknown, tries: number): void {
-    const { events, clock } = this.#with;
     const { reason, event, message } = explain(error);
-    this.#failures.set(name, { reason, message, tries, retryAtMs: clock.now() + retryMs(tries) });
+    this.#fail(name, { reason, message }, tries);
     this.#log.warn({ container: name, reason, why: message }, 'container cannot start');
+    const { events } = this.#with;
     events.pod(this.#pod, 'Warning', event, message, event === 'FailedMount' ? undefined : name);
+    if (reason === 'ErrImagePull') this.#poked = true;
   }
 
-  /** Files of configMaps, secrets and tokens follow their source while the pod runs. */
-  async #refreshVolumes(observed: Observed): Promise<void> {
-    const { clock, volumes, around } = this.#with;
-    const runs = observed.containers.some((it) => it.state === 'running');
-    if (!runs || this.#ending.signal.aborted || clock.now() < this.#volumesDueMs) return;
-    this.#volumesDueMs = clock.now() + resyncMs;
-    try {
-      const prepared = await unlessAborted(volumes.prepare(this.#pod, around()), this.#ending.signal);
-      this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
-    } catch (error) {
-      if (error instanceof CancelledError) return;
-      this.#log.warn({ err: error }, 'volumes keep what they hold');
-    }
+  /** A pull that failed is told once as such, then as the wait for the next. */
+  #backOffPull(name: string, failure: StartFailure): void {
+    if (failure.reason !== 'ErrImagePull' && failure.reason !== 'ImagePullBackOff') return;
+    const image = [...this.#pod.spec.initContainers, ...this.#pod.spec.containers].find(
+      (it) => it.name === name,
+    )?.image;
+    const message = `Back-off pulling image "${image ?? ''}"`;
+    this.#failures.set(name, { ...failure, reason: 'ImagePullBackOff', message });
+    this.#with.events.pod(this.#pod, 'Normal', 'BackOff', message, name);
   }
 
-  #volumesDue(refreshAtMs: number | undefined): number {
-    return Math.min(this.#with.clock.now() + resyncMs, refreshAtMs ?? Number.POSITIVE_INFINITY);
+  #fail(name: string, waiting: Waiting, tries: number): void {
+    const pauseMs =
+      waiting.reason === 'ErrImagePull'
+        ? Math.min(pullRetryMaxMs, pullRetryFirstMs * 2 ** Math.min(tries - 1, 10))
+        : retryMs(tries);
+    this.#failures.set(name, { ...waiting, tries, retryAtMs: this.#with.clock.now() + pauseMs });
   }
 
   #report(observed: Observed, planned: Plan): void {
     const nothingToSay = this.#ending.signal.aborted && observed.containers.length === 0;
     if (this.#removed || (nothingToSay && this.#pod.status?.phase)) return;
-    const { clock, runtimeName, sender, around } = this.#with;
-    const { hostIp, podIp } = around();
+    const { clock, runtimeName, sender } = this.#with;
+    const { hostIp, podIp } = this.#around(observed);
     const waiting = new Map<string, Waiting>(planned.waiting);
     const starting = new Set(planned.steps.flatMap((step) => (step.do === 'start' ? [step.name] : [])));
     for (const [name, failure] of this.#failures) if (starting.has(name)) waiting.set(name, failure);
@@ -351,7 +405,8 @@ export class PodWorker {
       planned.wakeAtMs ?? Number.POSITIVE_INFINITY,
     );
     for (const step of planned.steps) {
-      const failure = step.do === 'start' ? this.#failures.get(step.name) : undefined;
+      const key = step.do === 'start' ? step.name : step.do === 'run-sandbox' ? sandboxKey : undefined;
+      const failure = key === undefined ? undefined : this.#failures.get(key);
       if (failure !== undefined) atMs = Math.min(atMs, failure.retryAtMs);
     }
     return atMs;
@@ -375,33 +430,6 @@ export class PodWorker {
   }
 }
 
-class VolumeFailure extends Error {
-  constructor(cause: unknown) {
-    super(describeError(cause), { cause });
-  }
-}
-
-function explain(error: unknown): { reason: string; event: string; message: string } {
-  const message = describeError(error);
-  if (error instanceof VolumeFailure) return { reason: 'ContainerCreating', event: 'FailedMount', message };
-  if (error instanceof ContainerConfigError || error instanceof ObjectUnavailableError)
-    return { reason: 'CreateContainerConfigError', event: 'Failed', message };
-  const created = error instanceof RuntimeError && error.code === 'cannot-start';
-  return { reason: created ? 'RunContainerError' : 'CreateContainerError', event: 'Failed', message };
-}
-
 function retryMs(tries: number): number {
   return Math.min(retryMaxMs, retryFirstMs * 2 ** Math.min(tries - 1, 10));
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    work.catch(() => {});
-    throw new CancelledError();
-  }
-  return new Promise<T>((resolve, reject) => {
-    const abort = () => reject(new CancelledError());
-    signal.addEventListener('abort', abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -48,9 +48,73 @@ export const envFromSchema = z.looseObject({
   secretRef: envFromSource.nullish(),
 });
 
-const securityContextSchema = z
-  .looseObject({ runAsUser: z.number().nullish(), runAsGroup: z.number().nullish() })
+const integer = z.number().int();
+const names = list(z.string());
+const seccompSchema = z.looseObject({ type: z.string(), localhostProfile: z.string().nullish() }).nullish();
+
+const podSecurityContextSchema = z
+  .looseObject({
+    runAsUser: integer.nullish(),
+    runAsGroup: integer.nullish(),
+    runAsNonRoot: z.boolean().nullish(),
+    fsGroup: integer.nullish(),
+    supplementalGroups: list(integer),
+    sysctls: list(z.looseObject({ name: z.string(), value: z.string() })),
+    seccompProfile: seccompSchema,
+  })
   .nullish();
+
+const securityContextSchema = z
+  .looseObject({
+    runAsUser: integer.nullish(),
+    runAsGroup: integer.nullish(),
+    runAsNonRoot: z.boolean().nullish(),
+    privileged: z.boolean().nullish(),
+    readOnlyRootFilesystem: z.boolean().nullish(),
+    allowPrivilegeEscalation: z.boolean().nullish(),
+    capabilities: z.looseObject({ add: names, drop: names }).nullish(),
+    seccompProfile: seccompSchema,
+  })
+  .nullish();
+
+const portReference = z.union([integer, z.string()]);
+const httpGetSchema = z.looseObject({
+  path: z.string().nullish(),
+  port: portReference,
+  host: z.string().nullish(),
+  scheme: z.string().nullish(),
+  httpHeaders: list(z.looseObject({ name: z.string(), value: z.string() })),
+});
+const tcpSocketSchema = z.looseObject({ port: portReference, host: z.string().nullish() });
+const execSchema = z.looseObject({ command: names });
+
+export const probeSchema = z.looseObject({
+  exec: execSchema.nullish(),
+  httpGet: httpGetSchema.nullish(),
+  tcpSocket: tcpSocketSchema.nullish(),
+  grpc: z.looseObject({ port: integer, service: z.string().nullish() }).nullish(),
+  initialDelaySeconds: z.number().nullish(),
+  timeoutSeconds: z.number().nullish(),
+  periodSeconds: z.number().nullish(),
+  successThreshold: z.number().nullish(),
+  failureThreshold: z.number().nullish(),
+  terminationGracePeriodSeconds: z.number().nullish(),
+});
+
+export const hookSchema = z.looseObject({
+  exec: execSchema.nullish(),
+  httpGet: httpGetSchema.nullish(),
+  tcpSocket: tcpSocketSchema.nullish(),
+  sleep: z.looseObject({ seconds: z.number() }).nullish(),
+});
+
+const containerPortSchema = z.looseObject({
+  name: z.string().nullish(),
+  containerPort: integer,
+  hostPort: integer.nullish(),
+  hostIP: z.string().nullish(),
+  protocol: z.enum(['TCP', 'UDP', 'SCTP']).nullish(),
+});
 
 export const containerSchema = z.looseObject({
   name: z.string(),
@@ -66,8 +130,19 @@ export const containerSchema = z.looseObject({
       mountPath: z.string(),
       readOnly: z.boolean().nullish(),
       subPath: z.string().nullish(),
+      mountPropagation: z.enum(['None', 'HostToContainer', 'Bidirectional']).nullish(),
     }),
   ),
+  ports: list(containerPortSchema),
+  imagePullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']).nullish(),
+  livenessProbe: probeSchema.nullish(),
+  readinessProbe: probeSchema.nullish(),
+  startupProbe: probeSchema.nullish(),
+  lifecycle: z.looseObject({ postStart: hookSchema.nullish(), preStop: hookSchema.nullish() }).nullish(),
+  terminationMessagePath: z.string().nullish(),
+  stdin: z.boolean().nullish(),
+  stdinOnce: z.boolean().nullish(),
+  tty: z.boolean().nullish(),
   resources: z.looseObject({ limits: quantities, requests: quantities }).nullish(),
   securityContext: securityContextSchema,
   /** On an init container, `Always` makes it a sidecar. */
@@ -135,11 +210,25 @@ export const podSchema = z.looseObject({
   spec: z.looseObject({
     nodeName: z.string().nullish(),
     hostname: z.string().nullish(),
+    subdomain: z.string().nullish(),
     hostNetwork: z.boolean().nullish(),
+    hostPID: z.boolean().nullish(),
+    hostIPC: z.boolean().nullish(),
+    shareProcessNamespace: z.boolean().nullish(),
+    hostAliases: list(z.looseObject({ ip: z.string(), hostnames: names })),
+    dnsPolicy: z.string().nullish(),
+    dnsConfig: z
+      .looseObject({
+        nameservers: names,
+        searches: names,
+        options: list(z.looseObject({ name: z.string(), value: z.string().nullish() })),
+      })
+      .nullish(),
+    imagePullSecrets: list(z.looseObject({ name: z.string().nullish() })),
     serviceAccountName: z.string().nullish(),
     restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
     terminationGracePeriodSeconds: z.number().nullish(),
-    securityContext: securityContextSchema,
+    securityContext: podSecurityContextSchema,
     containers: z.array(containerSchema),
     initContainers: list(containerSchema),
     volumes: list(volumeSchema),
@@ -168,6 +257,8 @@ function containerCount() {
 export type Pod = z.infer<typeof podSchema>;
 export type PodContainer = z.infer<typeof containerSchema>;
 export type PodVolume = z.infer<typeof volumeSchema>;
+export type PodProbe = z.infer<typeof probeSchema>;
+export type PodHook = z.infer<typeof hookSchema>;
 export type EnvVar = z.infer<typeof envVarSchema>;
 
 export function podNamespace(pod: Pod): string {

@@ -144,6 +144,7 @@ export async function mountsOf(container: PodContainer, volumes: PreparedVolumes
       containerPath: mount.mountPath,
       readOnly: mount.readOnly ?? false,
       optional: admissionVolume.test(mount.name),
+      propagation: mount.mountPropagation ?? undefined,
     });
   }
   return mounts;

@@ -1,0 +1,149 @@
+/**
+ * Brings one container of a pod from its spec to running: image, volumes, environment, files of the pod, create,
+ * start. What fails is thrown; when to try again is the worker's business.
+ */
+
+import type { Clock } from '#beehive/clock.ts';
+import type { Log } from '#beehive/log.ts';
+import { CancelledError, describeError } from '#protocol/errors.ts';
+import { type ClusterObjects, ObjectUnavailableError } from './cluster-objects.ts';
+import { containerConfig } from './container-config.ts';
+import { ContainerConfigError, resolveEnv } from './env.ts';
+import type { EventRecorder } from './events.ts';
+import { type PodSurroundings, parseQuantity } from './fields.ts';
+import type { Step } from './plan.ts';
+import type { Pod, PodContainer } from './pod.ts';
+import type { PodFiles } from './pod-files.ts';
+import { ImageError, type PodImages } from './pod-images.ts';
+import { linuxContainer } from './pod-linux.ts';
+import { type Mount, RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
+import { mountsOf, type Volumes } from './volumes.ts';
+
+export interface StarterComponents {
+  readonly runtime: RuntimeService;
+  readonly volumes: Volumes;
+  readonly objects: ClusterObjects;
+  readonly events: EventRecorder;
+  /** Undefined where containers have no root of their own. */
+  readonly files: PodFiles | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const refreshMs = 60_000;
+
+class VolumeFailure extends Error {
+  constructor(cause: unknown) {
+    super(describeError(cause), { cause });
+  }
+}
+
+export class ContainerStarter {
+  readonly #with: StarterComponents;
+  /** Undefined where images are not used. */
+  readonly #images: PodImages | undefined;
+  readonly #ending: AbortSignal;
+  #volumesDueMs = 0;
+
+  constructor(components: StarterComponents, images: PodImages | undefined, ending: AbortSignal) {
+    this.#with = components;
+    this.#images = images;
+    this.#ending = ending;
+  }
+
+  /** False while the image is being pulled. @throws CancelledError when the pod ends, and why it failed */
+  async start(
+    pod: Pod,
+    container: PodContainer,
+    step: Extract<Step, { do: 'start' }>,
+    around: PodSurroundings,
+  ): Promise<boolean> {
+    const { runtime, events } = this.#with;
+    const { name } = container;
+    const imageId = await this.#images?.obtain(pod, container, step.attempt);
+    if (this.#images !== undefined && imageId === undefined) return false;
+    const config = await unlessAborted(this.#configOf(pod, container, step, around), this.#ending);
+    const id = await runtime.createContainer(step.sandboxId, { ...config, imageId });
+    try {
+      events.pod(pod, 'Normal', 'Created', `Created container: ${name}`, name);
+      await runtime.startContainer(id);
+      events.pod(pod, 'Normal', 'Started', `Started container ${name}`, name);
+    } catch (error) {
+      await runtime.removeContainer(id);
+      throw error;
+    }
+    return true;
+  }
+
+  async #configOf(
+    pod: Pod,
+    container: PodContainer,
+    step: Extract<Step, { do: 'start' }>,
+    around: PodSurroundings,
+  ) {
+    const { volumes, objects, files } = this.#with;
+    let mounts: readonly Mount[];
+    try {
+      const prepared = await volumes.prepare(pod, around);
+      this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
+      mounts = await mountsOf(container, prepared);
+    } catch (error) {
+      throw error instanceof CancelledError ? error : new VolumeFailure(error);
+    }
+    const env = await resolveEnv(pod, container, objects, around);
+    const config = containerConfig(pod, container, step, env, mounts);
+    if (files === undefined) return config;
+    const memoryBytes = parseQuantity(around.allocatable.memory ?? '0') || 0;
+    return {
+      ...config,
+      mounts: [...mounts, ...(await files.mounts(pod, container, step.attempt, around.podIp))],
+      linux: linuxContainer(pod, container, memoryBytes),
+    };
+  }
+
+  /** What the pod refers to may have changed. */
+  volumesChanged(): void {
+    this.#volumesDueMs = 0;
+  }
+
+  /** Files of configMaps, secrets and tokens follow their source while the pod runs. */
+  async refreshVolumes(pod: Pod, around: PodSurroundings): Promise<void> {
+    const { clock, volumes, log } = this.#with;
+    if (this.#ending.aborted || clock.now() < this.#volumesDueMs) return;
+    this.#volumesDueMs = clock.now() + refreshMs;
+    try {
+      const prepared = await unlessAborted(volumes.prepare(pod, around), this.#ending);
+      this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
+    } catch (error) {
+      if (error instanceof CancelledError) return;
+      log.warn({ err: error }, 'volumes keep what they hold');
+    }
+  }
+
+  #volumesDue(refreshAtMs: number | undefined): number {
+    return Math.min(this.#with.clock.now() + refreshMs, refreshAtMs ?? Number.POSITIVE_INFINITY);
+  }
+}
+
+/** The kubelet's words for why a container waits, and for the event that says so. */
+export function explain(error: unknown): { reason: string; event: string; message: string } {
+  const message = describeError(error);
+  if (error instanceof ImageError) return { reason: error.detail.reason, event: 'Failed', message };
+  if (error instanceof VolumeFailure) return { reason: 'ContainerCreating', event: 'FailedMount', message };
+  if (error instanceof ContainerConfigError || error instanceof ObjectUnavailableError)
+    return { reason: 'CreateContainerConfigError', event: 'Failed', message };
+  const created = error instanceof RuntimeError && error.code === 'cannot-start';
+  return { reason: created ? 'RunContainerError' : 'CreateContainerError', event: 'Failed', message };
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) {
+    work.catch(() => {});
+    throw new CancelledError();
+  }
+  return new Promise<T>((resolve, reject) => {
+    const abort = () => reject(new CancelledError());
+    signal.addEventListener('abort', abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

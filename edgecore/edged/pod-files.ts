@@ -1,0 +1,75 @@
+/**
+ * Files that every container of a pod gets without asking: /etc/hosts with the pod's own name, and the file into
+ * which it may write why it ended. They lie in the pod's directory and go with it.
+ */
+
+import { chmod, mkdir, open, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Pod, PodContainer } from './pod.ts';
+import type { Mount } from './runtime/runtime-service.ts';
+
+export interface PodFiles {
+  mounts(pod: Pod, container: PodContainer, attempt: number, podIp: string): Promise<readonly Mount[]>;
+  /** What the container wrote about its end; empty where it wrote nothing. */
+  terminationMessage(podUid: string, containerName: string, attempt: number): Promise<string>;
+}
+
+const messageBytesMax = 4096;
+const hostsPath = '/etc/hosts';
+const messagePath = '/dev/termination-log';
+
+export function createPodFiles(podDirectory: (podUid: string) => string): PodFiles {
+  const messageFile = (podUid: string, name: string, attempt: number) =>
+    join(podDirectory(podUid), 'containers', name, String(attempt));
+  return {
+    async mounts(pod, container, attempt, podIp) {
+      const { uid } = pod.metadata;
+      const message = messageFile(uid, container.name, attempt);
+      await mkdir(dirname(message), { recursive: true, mode: 0o750 });
+      // Any user of the container may write it.
+      await writeFile(message, '');
+      await chmod(message, 0o666);
+      const mounts = [mount(message, container.terminationMessagePath || messagePath)];
+      const ownHosts = container.volumeMounts.some((it) => it.mountPath === hostsPath);
+      if (!pod.spec.hostNetwork && !ownHosts) {
+        const hosts = join(podDirectory(uid), 'etc-hosts');
+        await writeFile(hosts, hostsFile(pod, podIp), { mode: 0o644 });
+        mounts.push(mount(hosts, hostsPath));
+      }
+      return mounts;
+    },
+
+    async terminationMessage(podUid, containerName, attempt) {
+      const file = await open(messageFile(podUid, containerName, attempt)).catch(() => undefined);
+      if (file === undefined) return '';
+      try {
+        const { buffer, bytesRead } = await file.read(Buffer.alloc(messageBytesMax), 0, messageBytesMax, 0);
+        return buffer.toString('utf8', 0, bytesRead);
+      } finally {
+        await file.close();
+      }
+    },
+  };
+}
+
+export function hostsFile(pod: Pod, podIp: string): string {
+  const { name } = pod.metadata;
+  const { hostname, subdomain, hostAliases } = pod.spec;
+  const own = hostname || name;
+  const names = subdomain ? `${own}.${subdomain} ${own}` : own;
+  return [
+    '127.0.0.1\tlocalhost',
+    '::1\tlocalhost ip6-localhost ip6-loopback',
+    'fe00::0\tip6-localnet',
+    'fe00::0\tip6-mcastprefix',
+    'fe00::1\tip6-allnodes',
+    'fe00::2\tip6-allrouters',
+    `${podIp}\t${names}`,
+    ...hostAliases.map((it) => `${it.ip}\t${it.hostnames.join('\t')}`),
+    '',
+  ].join('\n');
+}
+
+function mount(hostPath: string, containerPath: string): Mount {
+  return { hostPath, containerPath, readOnly: false, optional: false };
+}
