@@ -28,6 +28,12 @@ export class TcpPath {
     this.#isSilent = true;
   }
 
+  /** Bytes of new connections pass again; those that were swallowed are gone. */
+  heal(): void {
+    this.cut();
+    this.#isSilent = false;
+  }
+
   async close(): Promise<void> {
     this.cut();
     await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));

@@ -78,12 +78,19 @@ export class Sessions {
     log.info({ node: peer.node, remote: connection.remote, session: kind }, 'node connected');
     connected(peer, session.over);
     void this.#tell(session, 'connected');
-    const reason = await session.run();
+    const running = session.run();
+    // A link that is dead is not closed by its peer: that it is over is known before.
+    await aborted(session.over);
+    const left = this.#byNode.get(peer.node) === session ? this.#leave(session) : undefined;
+    const reason = await running;
     log.info({ node: peer.node, remote: connection.remote, reason }, 'node disconnected');
-    if (this.#byNode.get(peer.node) !== session) return;
-    this.#byNode.delete(peer.node);
-    metrics.sessions.set(this.#byNode.size);
-    await this.#tell(session, 'disconnected');
+    await left;
+  }
+
+  #leave(session: NodeSession): Promise<void> {
+    this.#byNode.delete(session.node);
+    this.#components.metrics.sessions.set(this.#byNode.size);
+    return this.#tell(session, 'disconnected');
   }
 
   /** Takes what a controller has for a node; for one that is not connected it is dropped, see node-session.ts. */
@@ -156,4 +163,9 @@ export class Sessions {
 
 function machineIn(headers: Readonly<Record<string, string>>): string | undefined {
   return headers[machineHeader.toLowerCase()];
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

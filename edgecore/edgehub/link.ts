@@ -67,7 +67,7 @@ export class Link {
     this.#ended.abort();
   }
 
-  /** Resolves with the reason when the connection is over, and closed. */
+  /** Resolves with the reason when the link is over; a peer that is gone does not hold that up by not closing. */
   async run(stop: AbortSignal): Promise<string> {
     const signal = AbortSignal.any([stop, this.#ended.signal]);
     const parts = [this.#read(signal), this.#beat(signal), this.#watch(signal)];
@@ -77,8 +77,8 @@ export class Link {
       return this.#failure ?? reason;
     } finally {
       this.#ended.abort();
-      await this.#connection.close('ended by the edge');
-      await Promise.allSettled(reasons);
+      const closed = this.#connection.close('ended by the edge').then(() => Promise.allSettled(reasons));
+      if (stop.aborted) await closed;
     }
   }
 
@@ -107,6 +107,7 @@ export class Link {
 
   async #read(signal: AbortSignal): Promise<string> {
     for await (const envelope of this.#connection.frames) {
+      if (signal.aborted) break;
       this.#components.countFrame('in');
       this.#lastFrameMs = this.#components.clock.monotonicMs();
       await this.#deliver(envelope, signal);
