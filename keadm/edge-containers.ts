@@ -3,15 +3,19 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { systemClock } from '#beehive/clock.ts';
-import { processRuntimeRoot } from '#edgecore/edged/runtime/choose-runtime.ts';
+import { silentLog } from '#beehive/log.ts';
+import { packageRoot } from '#beehive/package-root.ts';
+import { processRuntimeRoot, protoFileOf, removeContainers } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { removeProcessRuntime } from '#edgecore/edged/runtime/process-runtime.ts';
 import { secretDirectories } from '#edgecore/edged/secret-directory.ts';
 import type { EdgeLayout } from './layout.ts';
 
 /** False when there were none. */
 export async function stopEdgeContainers(layout: EdgeLayout): Promise<boolean> {
+  const components = { clock: systemClock, log: silentLog };
+  const hadContainers = await removeContainers(layout.podDir, protoFileOf(packageRoot()), components);
   const root = processRuntimeRoot(layout.podDir);
-  if (!existsSync(root)) return false;
+  if (!existsSync(root)) return hadContainers;
   await removeProcessRuntime(root, systemClock);
   return true;
 }

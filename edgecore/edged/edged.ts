@@ -31,7 +31,13 @@ import { type Pod, podKey, podSchema } from './pod.ts';
 import { createPodFiles } from './pod-files.ts';
 import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
 import { references } from './references.ts';
-import type { RuntimeService, RuntimeStatus, RuntimeVersion, Sandbox } from './runtime/runtime-service.ts';
+import {
+  RuntimeError,
+  type RuntimeService,
+  type RuntimeStatus,
+  type RuntimeVersion,
+  type Sandbox,
+} from './runtime/runtime-service.ts';
 import { memoryPlaces } from './secret-directory.ts';
 import { StatusSender } from './status-sender.ts';
 import { createVolumes } from './volumes.ts';
@@ -158,7 +164,10 @@ class Edged {
       {
         cloud,
         facts,
-        runtimeStatus: () => runtime.status(),
+        runtimeStatus: () => runtimeStatus(runtime),
+        images: () =>
+          runtimeVersion.usesImages ? runtime.listImages().catch(() => []) : Promise.resolve([]),
+        needsPodNetwork: () => [...this.#workers.values()].some(({ worker }) => !worker.pod.spec.hostNetwork),
         runtimeVersion,
         clock,
         log,
@@ -381,5 +390,17 @@ class Edged {
       this.#log.info({ pod, uid: sandbox.podUid, reason }, 'removing an orphan');
       await runtime.removePodSandbox(sandbox.id);
     }
+  }
+}
+
+/** A runtime that does not answer is news about the node, not a reason to be silent about it. */
+async function runtimeStatus(runtime: RuntimeService): Promise<RuntimeStatus> {
+  try {
+    return await runtime.status();
+  } catch (error) {
+    if (!(error instanceof RuntimeError)) throw error;
+    const { message } = error;
+    const down = { type: 'RuntimeReady', ok: false, reason: 'ContainerRuntimeUnavailable', message } as const;
+    return { conditions: [down], usesImages: true, mountsRefused: undefined };
   }
 }

@@ -10,7 +10,7 @@ import { noNamespace, operation } from '#protocol/names.ts';
 import type { CloudRequests } from './cloud-requests.ts';
 import type { NodeFacts } from './node-facts.ts';
 import { apiTime } from './pod-status.ts';
-import type { RuntimeStatus, RuntimeVersion } from './runtime/runtime-service.ts';
+import type { Image, RuntimeStatus, RuntimeVersion } from './runtime/runtime-service.ts';
 
 export interface NodeOptions {
   readonly name: string;
@@ -28,6 +28,9 @@ export interface NodeComponents {
   readonly cloud: CloudRequests;
   readonly facts: () => Promise<NodeFacts>;
   readonly runtimeStatus: () => Promise<RuntimeStatus>;
+  readonly images: () => Promise<readonly Image[]>;
+  /** Some pod wants an address of its own; without one, a machine without network plugin is as it should be. */
+  readonly needsPodNetwork: () => boolean;
   readonly runtimeVersion: RuntimeVersion;
   /** Called when our Node's uid has become known. */
   readonly learned: () => void;
@@ -36,6 +39,9 @@ export interface NodeComponents {
 }
 
 const nodeSchema = z.looseObject({ metadata: z.looseObject({ name: z.string(), uid: z.string().min(1) }) });
+
+const imagesMax = 50;
+const imageNamesMax = 5;
 
 interface Condition {
   readonly type: string;
@@ -188,8 +194,9 @@ export class NodeStatus {
   }
 
   async #status(): Promise<{ body: Record<string, unknown>; conditions: readonly Condition[] }> {
-    const { facts: readFacts, runtimeStatus, runtimeVersion } = this.#with;
+    const { facts: readFacts, runtimeStatus, runtimeVersion, images } = this.#with;
     const facts = await readFacts();
+    const listed = await images();
     return {
       body: {
         capacity: facts.capacity,
@@ -210,8 +217,9 @@ export class NodeStatus {
           operatingSystem: 'linux',
           architecture: facts.architecture,
         },
+        ...(listed.length === 0 ? {} : { images: imagesOf(listed) }),
       },
-      conditions: conditionsOf(await runtimeStatus()),
+      conditions: conditionsOf(await runtimeStatus(), this.#with.needsPodNetwork()),
     };
   }
 
@@ -245,16 +253,17 @@ export class NodeStatus {
   }
 }
 
-function conditionsOf(runtime: RuntimeStatus): readonly Condition[] {
-  const failed = runtime.conditions.filter((it) => !it.ok);
+function conditionsOf(runtime: RuntimeStatus, needsPodNetwork: boolean): readonly Condition[] {
+  const failed = runtime.conditions.filter((it) => !it.ok && (it.type !== 'NetworkReady' || needsPodNetwork));
+  const [first] = failed;
   const ready: Condition =
-    failed.length === 0
+    first === undefined
       ? { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'edged is posting ready status' }
       : {
           type: 'Ready',
           status: 'False',
-          reason: 'KubeletNotReady',
-          message: failed.map((it) => `${it.reason}: ${it.message}`).join('; '),
+          reason: first.reason || 'KubeletNotReady',
+          message: failed.map((it) => `${it.type}=false, ${it.reason}: ${it.message}`).join('; '),
         };
   return [
     fine('MemoryPressure', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
@@ -266,4 +275,13 @@ function conditionsOf(runtime: RuntimeStatus): readonly Condition[] {
 
 function fine(type: string, reason: string, message: string): Condition {
   return { type, status: 'False', reason, message };
+}
+
+/** The largest, as far as the API keeps them. */
+function imagesOf(images: readonly Image[]): readonly { names: readonly string[]; sizeBytes: number }[] {
+  return [...images]
+    .filter((it) => it.tags.length + it.digests.length > 0)
+    .sort((a, b) => b.sizeBytes - a.sizeBytes || (a.id < b.id ? -1 : 1))
+    .slice(0, imagesMax)
+    .map((it) => ({ names: [...it.digests, ...it.tags].slice(0, imageNamesMax), sizeBytes: it.sizeBytes }));
 }

@@ -163,7 +163,7 @@ describe('volumes', () => {
         return { token: 'late', expiresAtMs: clock.now() + 3_600_000 };
       },
     };
-    volumes = createVolumes(root, { objects: slow, clock });
+    volumes = createVolumes(root, { objects: slow, clock, log: silentLog, memoryPlaces: [] });
     const sources = [{ serviceAccountToken: { path: 'token' } }];
     const all = [
       { name: 'e', emptyDir: {} },

@@ -1,8 +1,9 @@
 /** Which runtime this edge uses, from its config and what the machine has. */
 
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import type { EdgedConfig } from '../config.ts';
@@ -37,14 +38,14 @@ export async function chooseRuntime(
     config.tailoredKubeletConfig;
   const socket = containerRuntimeEndpoint.replace(/^unix:\/\//, '');
   const root = processRuntimeRoot(config.rootDirectory);
-  const mark = join(config.rootDirectory, 'runs-containers');
+  const mark = markOf(config.rootDirectory);
   const useCri =
     config.runtime === 'cri' ||
     (config.runtime === 'auto' && (existsSync(mark) || (await answers(socket, components.clock))));
   if (useCri) {
     components.log.info({ socket }, 'pods run as containers');
     mkdirSync(config.rootDirectory, { recursive: true });
-    writeFileSync(mark, `${socket}\n`);
+    writeFileSync(mark, JSON.stringify({ socket, instance }));
     if (existsSync(root)) await removeProcessRuntime(root, components.clock);
     const { createCriRuntime } = await import('./cri/cri-runtime.ts');
     return createCriRuntime({ socket, protoFile: files.protoFile, instance }, components);
@@ -61,6 +62,33 @@ export async function chooseRuntime(
     },
     components,
   );
+}
+
+const markSchema = z.object({ socket: z.string(), instance: z.string() });
+
+/** Beside the pods' directories: this edge's pods are containers of the runtime at that socket. */
+function markOf(rootDirectory: string): string {
+  return join(rootDirectory, 'containers.json');
+}
+
+/** For taking an edge off the machine: ends its containers. False when its pods never were containers. */
+export async function removeContainers(
+  rootDirectory: string,
+  protoFile: string,
+  components: { clock: Clock; log: Log },
+): Promise<boolean> {
+  const mark = markOf(rootDirectory);
+  if (!existsSync(mark)) return false;
+  const { socket, instance } = markSchema.parse(JSON.parse(readFileSync(mark, 'utf8')));
+  const { createCriRuntime } = await import('./cri/cri-runtime.ts');
+  const runtime = createCriRuntime({ socket, instance, protoFile }, components);
+  try {
+    for (const { id } of await runtime.listPodSandboxes()) await runtime.removePodSandbox(id);
+  } finally {
+    await runtime.close();
+  }
+  rmSync(mark, { force: true });
+  return true;
 }
 
 async function answers(path: string, clock: Clock): Promise<boolean> {
