@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BenchCloud, startCloud } from './cloud.ts';
+import { benchEdgeMemory } from './edge/edge-memory.ts';
+import { benchRestart } from './edge/restart.ts';
+import { benchTwin } from './edge/twin.ts';
 import { benchEdges } from './edges/edges.ts';
 import { compare, type Figure, record } from './figures.ts';
 
@@ -14,6 +17,11 @@ const usage = `Usage: npm run bench -- NAME [flags]
     --edges N      how many (default 1000)
     --pods N       how many pods are created in 5 s (default 3 per edge)
     --rest S       how long each state of rest is watched (default 30)
+
+  edge-memory    a real edgecore with one pod: memory, and the wire at rest
+    --rest S       how long it rests (default 300: the Node's status goes up every 300 s)
+  restart        ten pods of a real edgecore that was killed with them, without a cloud
+  twin           twin updates over MQTT, one and fifty in flight
 
   --api embedded | kubeconfig   the API behind cloudcore; kubeconfig: the cluster of HAWSER_TEST_KUBECONFIG,
                  in whose namespaces kubeedge and default the benchmark writes (default embedded)
@@ -26,7 +34,7 @@ const { values: flags, positionals } = parseArgs({
   options: {
     edges: { type: 'string', default: '1000' },
     pods: { type: 'string' },
-    rest: { type: 'string', default: '30' },
+    rest: { type: 'string' },
     api: { type: 'string', default: 'embedded' },
     profile: { type: 'string' },
     record: { type: 'boolean', default: false },
@@ -41,8 +49,11 @@ const benchmarks: Readonly<Record<string, (cloud: BenchCloud) => Promise<Figure[
   edges: (cloud) => {
     const edges = Number(flags.edges);
     const pods = Number(flags.pods ?? 3 * edges);
-    return benchEdges(cloud, { edges, pods, restSeconds: Number(flags.rest) }, say);
+    return benchEdges(cloud, { edges, pods, restSeconds: Number(flags.rest ?? 30) }, say);
   },
+  'edge-memory': (cloud) => benchEdgeMemory(cloud, Number(flags.rest ?? 300)),
+  restart: benchRestart,
+  twin: benchTwin,
 };
 
 const [name = ''] = positionals;
