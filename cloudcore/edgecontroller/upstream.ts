@@ -8,7 +8,7 @@ import { failureStatus, KubeError, type Status } from '#cloudcore/kube/kube-api.
 import { describeError, ProtocolError } from '#protocol/errors.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, ok, operation, source } from '#protocol/names.ts';
-import { parseObjectPath, splitNode } from '#protocol/resource-path.ts';
+import { type ObjectPath, parseObjectPath, splitNode } from '#protocol/resource-path.ts';
 import { failureOf, objectOf } from '#protocol/resources/object-resp.ts';
 import { authorize } from './authorize.ts';
 import { type Answer, forbidden, type Request, type Row, type UpstreamComponents } from './request.ts';
@@ -43,7 +43,8 @@ export class Upstream {
 
   async handle(envelope: Envelope): Promise<void> {
     const { node, path: text } = splitNode(envelope.route.resource);
-    const path = parseObjectPath(text);
+    const path = readPath(text);
+    if (path === undefined) return await this.#unsupported(envelope, text.slice(0, 200));
     const kind = `${path.type}/${envelope.route.operation}`;
     const row = rows.get(kind);
     const name = path.name ?? (nameless.has(path.type) ? '' : undefined);
@@ -66,8 +67,9 @@ export class Upstream {
       const failure = statusOf(error);
       const { msg_id: msgId } = request.envelope.header;
       const fields = { node: request.node, kind, name: request.path.name, msgId, reason: failure.message };
-      const expected = error instanceof KubeError && error.retry === 'never';
-      if (expected) this.#log.debug(fields, 'the API refused what an edge asked');
+      const refused = error instanceof KubeError && error.retry === 'never';
+      // Neither is worth a line each: an edge may send that any number of times.
+      if (refused || error instanceof ProtocolError) this.#log.debug(fields, 'refused what an edge asked');
       else this.#log.warn({ ...fields, err: error }, 'cannot do what an edge asked');
       return { failure };
     }
@@ -82,6 +84,16 @@ export class Upstream {
     const form = route.operation === operation.query ? 'bare' : 'objectResp';
     const answer = answerOf({ form }, envelope, undefined, failureStatus(405, 'MethodNotAllowed', message));
     if (answer !== undefined) await this.#components.sender.send(answer);
+  }
+}
+
+/** Undefined for what names no object. */
+function readPath(text: string): ObjectPath | undefined {
+  try {
+    return parseObjectPath(text);
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
   }
 }
 

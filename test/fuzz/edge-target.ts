@@ -16,6 +16,7 @@ import { seededRandom } from '#beehive/random.ts';
 import { createDeviceTwin, deviceTwinInbox } from '#edgecore/devicetwin/devicetwin.ts';
 import { createMetaManager, metaManagerInbox } from '#edgecore/metamanager/metamanager.ts';
 import { openDatabase, type Store } from '#edgecore/store/database.ts';
+import { HawserError } from '#protocol/errors.ts';
 import { replyError } from '#protocol/message.ts';
 import { source } from '#protocol/names.ts';
 import { decodeFrame } from '#protocol/wire/json-frame.ts';
@@ -177,6 +178,10 @@ class HostileEdge {
       error: (fields, text) => {
         const cause = 'err' in fields ? fields.err : fields;
         this.#errors.push(new Error(`logged: ${text}`, { cause }));
+      },
+      // A warning about an error that is not ours hides a mistake.
+      warn: (fields, text) => {
+        if ('err' in fields && !(fields.err instanceof HawserError)) log.error(fields, text);
       },
       child: () => log,
     };
