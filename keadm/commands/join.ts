@@ -198,10 +198,10 @@ async function fetchCertificate(request: Parameters<typeof bootstrap>[0], host: 
   } catch (error) {
     if (!(error instanceof CredentialError)) throw error;
     if (error.detail.code === 'refused' && error.detail.status === 403) {
-      throw new KeadmError(
-        `the name ${request.nodeName} is in use by another machine; choose another with --edgenode-name, or delete that node on the cloud first (kubectl delete node ${request.nodeName})`,
-        { code: 'name-taken', node: request.nodeName },
-      );
+      const { body } = error.detail;
+      const inUse = `the name ${request.nodeName} is in use by another machine; choose another with --edgenode-name, or delete that node on the cloud first (kubectl delete node ${request.nodeName})`;
+      const said = body.includes('--edgenode-name') ? body : inUse;
+      throw new KeadmError(said, { code: 'name-taken', node: request.nodeName });
     }
     throw error;
   }

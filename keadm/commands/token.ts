@@ -16,7 +16,7 @@ import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { parseDurationMs } from '#edgecore/edged/duration.ts';
 import { KeadmError } from '../errors.ts';
 import { findKubeconfig } from '../kubeconfig.ts';
-import { readToken } from './gettoken.ts';
+import { getToken } from './gettoken.ts';
 
 export interface TokenPlace {
   readonly kubeConfig?: string | undefined;
@@ -28,6 +28,7 @@ export interface NewToken {
   readonly token: NamedToken;
 }
 
+const keptAfterExpiryMs = 7 * 86_400_000;
 /** Node names as Kubernetes has them. */
 const nodePattern = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
@@ -54,11 +55,20 @@ export async function createToken(
 ): Promise<NewToken> {
   const terms = readTerms(flags, systemClock.now());
   const api = await openApi(place);
-  const caHash = (await readToken(api)).split('.')[0] ?? '';
+  // The default token begins with the hash of this cloud's CA; without one there is no cloud yet.
+  const caHash = (await getToken(place)).split('.')[0] ?? '';
   const issuer = await openTokenIssuer({ api, clock: systemClock });
   const tokens = new NamedTokens({ api, clock: systemClock });
+  await forgetLongExpired(tokens);
   const token = await tokens.create(terms);
   return { token, text: await issuer.issueNamed(caHash, token) };
+}
+
+/** So that they do not gather; what expired lately is still of interest in the list. */
+async function forgetLongExpired(tokens: NamedTokens): Promise<void> {
+  const beforeMs = systemClock.now() - keptAfterExpiryMs;
+  for (const { id, expiresMs } of await tokens.list())
+    if (expiresMs !== undefined && expiresMs < beforeMs) await tokens.delete(id);
 }
 
 export async function listTokens(place: TokenPlace): Promise<NamedToken[]> {

@@ -4,6 +4,9 @@ import type { Facts } from './facts.ts';
 import { type Finding, finding, pass } from './finding.ts';
 import type { Plan } from './plan.ts';
 
+/** Of CloudHub, when it is not about to be set up. */
+const defaultPorts = [10000, 10002];
+
 export function checkNetwork(facts: Facts, plan: Plan): Finding[] {
   return [
     checkFirewall(facts, plan),
@@ -19,7 +22,8 @@ function checkFirewall({ firewalls }: Facts, { role, ports }: Plan): Finding {
   const names = firewalls.join(' and ');
   if (role === 'edge')
     return pass('firewall', 'network', `${names} refuses what comes in; an edge needs only what goes out`);
-  const open = ports.filter(({ host }) => host !== '127.0.0.1').map(({ port }) => port);
+  const planned = ports.filter(({ host }) => host !== '127.0.0.1').map(({ port }) => port);
+  const open = planned.length > 0 ? planned : defaultPorts;
   const text = `${names} refuses what comes in: edges may not reach ports ${open.join(' and ')}`;
   const fix = `let them in: \`nft insert rule inet filter input tcp dport { ${open.join(', ')} } accept\` or \`iptables -I INPUT -p tcp -m multiport --dports ${open.join(',')} -j ACCEPT\``;
   return finding('firewall', 'network', 'warn', text, fix);

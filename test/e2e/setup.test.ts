@@ -3,8 +3,9 @@
  * that no token and no secret lies readable on the edge's disk.
  */
 
+import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readdir, readFile, rm, stat, symlink } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -51,14 +52,50 @@ describe('what is set up', () => {
     expect((await space.token()).split('.')[0]).toBe(token.split('.')[0]);
   });
 
-  it('an edge, whose services and logs are where keadm says', async () => {
-    const { code, stdout, stderr } = await space.join(node, token);
-    expect({ code, stderr }, stdout).toEqual({ code: 0, stderr: '' });
+  it('a token that begins with the hash of the CA that is served', async () => {
+    const ca = new X509Certificate(await readFile(join(space.cloudDir, 'etc/cloud/ca/rootCA.crt')));
+    expect(token.split('.')[0]).toBe(createHash('sha256').update(ca.raw).digest('hex'));
+  });
+
+  it('an edge, with the flags of a KubeEdge script; services and logs are where keadm says', async () => {
+    const { code, stdout, stderr } = await space.join(
+      node,
+      token,
+      ...['--kubeedge-version=v1.23.0', '--cgroupdriver=cgroupfs', '--certPath=/etc/kubeedge/certs'],
+      ...['--remote-runtime-endpoint=unix:///run/containerd/containerd.sock', '--hub-protocol', 'websocket'],
+      ...['--labels', 'room=kitchen'],
+    );
+    expect({ code, stderr }, stdout).toEqual({
+      code: 0,
+      stderr: 'keadm: --kubeedge-version has no effect here: nothing is downloaded\n',
+    });
+    const { metadata } = await api.get({ apiVersion: 'v1', plural: 'nodes', name: node });
+    expect(metadata.labels).toMatchObject({ room: 'kitchen' });
     for (const text of [said, stdout]) {
       const logs = /(?:no systemd here.*|units .*); logs: (.*)/.exec(text)?.[1]?.split(', ') ?? [];
       expect(logs.length).toBeGreaterThan(0);
       for (const log of logs) if (!log.startsWith('`')) expect(await readFile(log, 'utf8')).not.toBe('');
     }
+  });
+
+  it('an edge that nobody can reach from outside: it only listens on loopback', async () => {
+    const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
+    const listening = await listeningAddresses(daemon);
+    expect(listening.length).toBeGreaterThan(1);
+    expect(listening.filter((address) => !isLoopback(address))).toEqual([]);
+  });
+
+  it('a machine that debug check finds well, and a cloud that it misses', async () => {
+    const check = (...args: string[]) =>
+      space.keadm('debug', 'check', '--data-dir', space.edgeDir(node), ...args);
+    const well = await check();
+    expect(well, well.stdout).toMatchObject({ code: 0, stderr: '' });
+    expect(well.stdout).toMatch(/✓ cloud +127\.0\.0\.1 answers/);
+    expect(well.stdout).toMatch(/✓ clock +as the clock of the cloud/);
+    const missed = await check('dns', 'network', '--cloudcore-ipport', '127.0.0.1:1');
+    expect(missed.code).toBe(1);
+    expect(missed.stdout).toMatch(/✗ cloud +cloudcore cannot be reached at 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
+    expect(missed.stdout).not.toContain('memory');
   });
 
   it('keeps a secret that a pod mounts off the disk of the edge, and out of every log', async () => {
@@ -175,6 +212,27 @@ function holding(among: ReadonlyMap<string, Buffer>, ...texts: readonly string[]
   return [...among]
     .filter(([, content]) => texts.some((text) => content.includes(text)))
     .map(([path]) => path);
+}
+
+/** As the kernel writes them: `0100007F` is 127.0.0.1. */
+async function listeningAddresses(pid: number): Promise<string[]> {
+  const links = await Promise.all(
+    (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')),
+  );
+  const sockets = new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
+  const tables = await Promise.all(
+    ['tcp', 'tcp6', 'udp', 'udp6'].map((table) => readFile(`/proc/${pid}/net/${table}`, 'utf8')),
+  );
+  return tables.flatMap((table) =>
+    table.split('\n').flatMap((line) => {
+      const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
+      return (state === '0A' || state === '07') && sockets.has(inode) ? [local.split(':')[0] ?? ''] : [];
+    }),
+  );
+}
+
+function isLoopback(address: string): boolean {
+  return address === '0100007F' || address === '00000000000000000000000001000000';
 }
 
 async function keysOf(directory: string): Promise<Map<string, string>> {
