@@ -19,7 +19,7 @@ export class SessionStore {
 
   async adoptEpoch(epoch: string): Promise<void> {
     await this.#store.write((sql) =>
-      sql.run('INSERT OR IGNORE INTO session (name, value) VALUES (?, ?)', 'epoch', epoch),
+      sql.run('INSERT OR REPLACE INTO session (name, value) VALUES (?, ?)', 'epoch', epoch),
     );
   }
 
