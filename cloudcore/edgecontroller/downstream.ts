@@ -48,7 +48,7 @@ export class Downstream {
   }
 
   connected(node: string, kind: SessionKind): void {
-    if (this.#sessions.open(node, kind).ready) this.pushNode(node);
+    if (this.#sessions.open(node, kind).ready) this.#pushNode(node);
   }
 
   disconnected(node: string): void {
@@ -71,15 +71,21 @@ export class Downstream {
     session?.held.set(path, held);
   }
 
-  /** Sends the node its own Node again: it just connected, or learnt that there is one (wire 6.4). */
-  pushNode(node: string): void {
+  /** It has just learnt that there is a Node of its own (wire 6.4): it has started, and may have lost its store. */
+  registeredAgain(node: string): void {
+    if (this.#sessions.get(node)?.kind === 'kubeedge') this.#ledger.unsure(node);
+    this.#pushNode(node);
+  }
+
+  /** Sends the node its own Node again, whatever it has. */
+  #pushNode(node: string): void {
     this.#sessions.get(node)?.held.delete(formatObjectPath(nodePath(node)));
     this.#wake(node);
   }
 
   async #awaitLedger(signal: AbortSignal): Promise<void> {
     await this.#ledger.whenSynced(signal);
-    for (const node of this.#sessions.ledgerSynced()) this.pushNode(node);
+    for (const node of this.#sessions.ledgerSynced()) this.#pushNode(node);
   }
 
   #changed({ kind, path, object, before, type }: Change): void {

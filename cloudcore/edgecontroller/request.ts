@@ -22,7 +22,7 @@ export interface UpstreamComponents {
   readonly readCertificateRequest: ReadCertificateRequest;
   /** The parts of downstream that a request sets off. */
   readonly downstream: {
-    pushNode(node: string): void;
+    registeredAgain(node: string): void;
     answers(node: string, path: string, held: HeldVersion): Promise<void>;
   };
 }

@@ -24,7 +24,7 @@ export const nodeRows: Readonly<Record<string, Row>> = {
     },
     // The edge looks for the existing Node in its own store, where it is only after this (wire 6.4).
     after({ node }, { downstream }, failure) {
-      if (failure?.reason === 'AlreadyExists') downstream.pushNode(node);
+      if (failure?.reason === 'AlreadyExists') downstream.registeredAgain(node);
     },
   },
   'node/query': {

@@ -23,6 +23,8 @@ export interface DeliveryLedger {
   acknowledged(node: string, path: ObjectPath, uid: string, version: string): void;
   /** The node no longer has the object. */
   removed(node: string, path: ObjectPath, uid: string): void;
-  /** Somebody removed what was noted, which is how operators ask for an object to be sent again. */
+  /** Nobody knows any more what the node has acknowledged: it may have lost its store. */
+  unsure(node: string): void;
+  /** Somebody removed what was noted, which is how operators ask for an object to be sent again; or see `unsure`. */
   onLost(handler: (node: string, path: string) => void): void;
 }

@@ -169,6 +169,13 @@ export class SyncController implements Module, DeliveryLedger {
     if (entry?.uid === uid) this.#drop(entry);
   }
 
+  unsure(node: string): void {
+    for (const entry of this.#notes.of(node).values()) {
+      entry.version = '';
+      this.#tellLost(entry);
+    }
+  }
+
   /** Reads what earlier runs left; nodes that are no more lose theirs. */
   async #load(signal: AbortSignal): Promise<void> {
     await this.#components.cache.whenSynced(signal, ['node']);
@@ -203,7 +210,11 @@ export class SyncController implements Module, DeliveryLedger {
     if (type !== 'deleted' || entry === undefined) return;
     if (entry.syncUid !== undefined && entry.syncUid !== syncUid) return;
     Object.assign(entry, { recording: undefined, syncUid: undefined, written: undefined, version: '' });
-    for (const handler of this.#lost) handler(entry.node, formatObjectPath(entry.path));
+    this.#tellLost(entry);
+  }
+
+  #tellLost({ node, path }: Entry): void {
+    for (const handler of this.#lost) handler(node, formatObjectPath(path));
   }
 
   #add(entry: Entry): Entry {

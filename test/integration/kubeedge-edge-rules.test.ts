@@ -553,6 +553,22 @@ describe('delivery to a KubeEdge edge', () => {
     expect(pushes()).not.toContain('update default/devicemodel/thermo');
   });
 
+  test('an edge that starts again gets all of it again: it may have lost its store', async () => {
+    await cloud.api.create(devicesOf('devicemodels'), { metadata: { name: 'thermo' }, spec: {} });
+    await addPod('web');
+    await addDevice('d1');
+    await connect();
+    await pushed('update default/pod/web');
+    await pushed('insert default/device/d1');
+    await settled();
+    await connect();
+    await pushed(`update null/node/${node}`);
+    await settled();
+    expect(pushes()).toEqual([`update null/node/${node}`]);
+    await ask('insert', `null/node/${node}`, { metadata: { name: node } });
+    for (const path of ['pod/web', 'devicemodel/thermo', 'device/d1']) await pushed(`update default/${path}`);
+  });
+
   test('who has no Node any more is sent away, and its ObjectSyncs go', async () => {
     await addPod('web');
     await connect();
