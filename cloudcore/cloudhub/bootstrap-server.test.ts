@@ -15,7 +15,7 @@ import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
 import { bootstrapLimits } from '#protocol/limits.ts';
 import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
-import { BootstrapServer } from './bootstrap-server.ts';
+import { type BootstrapLimits, BootstrapServer } from './bootstrap-server.ts';
 import { type CertificateAuthority, openCertificateAuthority } from './certificate-authority.ts';
 import { createCloudHubMetrics } from './cloudhub-metrics.ts';
 import { type NamedToken, NamedTokens } from './named-tokens.ts';
@@ -64,24 +64,23 @@ beforeEach(async () => {
     { api, clock, log: silentLog },
   );
   tokens = await openTokenIssuer({ api, clock });
-  server = await BootstrapServer.start(
-    {
-      host: '127.0.0.1',
-      port: 0,
-      limits: {
-        ...bootstrapLimits,
-        requestTimeoutMs: 300,
-        handshakeTimeoutMs: 200,
-        checkIntervalMs: 50,
-      },
-    },
-    { authority, tokens, api, clock, log: silentLog, metrics: createCloudHubMetrics(createMetrics()) },
-  );
+  server = await startServer({
+    ...bootstrapLimits,
+    requestTimeoutMs: 300,
+    handshakeTimeoutMs: 200,
+    checkIntervalMs: 50,
+  });
 });
 afterEach(async () => {
   await server.close();
   await rm(root, { recursive: true });
 });
+
+function startServer(limits: BootstrapLimits): Promise<BootstrapServer> {
+  const metrics = createCloudHubMetrics(createMetrics());
+  const components = { authority, tokens, api, clock, log: silentLog, metrics };
+  return BootstrapServer.start({ host: '127.0.0.1', port: 0, limits }, components);
+}
 
 function ask(path: string, { headers = {}, body, cert, key, method = 'GET' }: Ask = {}): Promise<Reply> {
   return new Promise((resolve, reject) => {
@@ -338,8 +337,11 @@ describe('bootstrap server', () => {
     let named: NamedTokens;
     const terms = { expiresMs: undefined, usesMax: undefined, node: undefined };
 
-    beforeEach(() => {
+    beforeEach(async () => {
       named = new NamedTokens({ api, clock });
+      // Many ask at once here, and are not to be hurried.
+      await server.close();
+      server = await startServer(bootstrapLimits);
     });
 
     async function join(token: NamedToken, node = 'edge-1', body?: Uint8Array): Promise<[number, string]> {
