@@ -76,16 +76,6 @@ export async function startApiServer(
   const stop = new AbortController();
   // Every watch and every controller listens for the end.
   setMaxListeners(0, stop.signal);
-  const tokens = new ServiceAccountTokens(pki.tokenKey, { api, clock });
-  const authorizer = new Authorizer(api);
-  const requestWriter = new Writer({
-    store,
-    clock,
-    random,
-    admit: (requester, definition, object) => refuseEscalation(requester, definition, object, authorizer),
-  });
-  const watches = new WatchStreams({ reader, clock, random }, stop.signal);
-  const subresources = new Subresources({ api, reader, writer: requestWriter, tokens, clock });
   const server = await listen(
     {
       host: options.bindAddress,
@@ -95,15 +85,7 @@ export async function startApiServer(
       key: pki.serving.key,
       times: options.times,
     },
-    {
-      registry,
-      authenticator: new Authenticator(tokens),
-      authorizer,
-      resources: new ResourceHandler({ reader, writer: requestWriter, watches, subresources, clock }),
-      reviews: new Reviews(authorizer, tokens),
-      paths: new PathHandler(registry, () => !stop.signal.aborted),
-      log,
-    },
+    createHandlers({ api, store, registry, reader, pki }, components, stop.signal),
   ).catch((error: unknown) => {
     store.close();
     throw error;
@@ -133,6 +115,45 @@ export async function startApiServer(
       stopFollowing();
       store.close();
     },
+  };
+}
+
+/** What answers requests: who asks, what they may, and the verbs. */
+function createHandlers(
+  {
+    api,
+    store,
+    registry,
+    reader,
+    pki,
+  }: {
+    api: Resources;
+    store: LogStore;
+    registry: Registry;
+    reader: Reader;
+    pki: Pki;
+  },
+  { clock, random, log }: ApiServerComponents,
+  stop: AbortSignal,
+) {
+  const tokens = new ServiceAccountTokens(pki.tokenKey, { api, clock });
+  const authorizer = new Authorizer(api);
+  const writer = new Writer({
+    store,
+    clock,
+    random,
+    admit: (requester, definition, object) => refuseEscalation(requester, definition, object, authorizer),
+  });
+  const watches = new WatchStreams({ reader, clock, random }, stop);
+  const subresources = new Subresources({ api, reader, writer, tokens, clock });
+  return {
+    registry,
+    authenticator: new Authenticator(tokens),
+    authorizer,
+    resources: new ResourceHandler({ reader, writer, watches, subresources, clock }),
+    reviews: new Reviews(authorizer, tokens),
+    paths: new PathHandler(registry, () => !stop.aborted),
+    log,
   };
 }
 
