@@ -29,6 +29,7 @@ export function processSerially<T>(
       let closed = false;
 
       const startWhatMay = () => {
+        if (busy.size >= options.lanesMax) return;
         const held = new Set(busy);
         for (let at = 0; at < waiting.length && busy.size < options.lanesMax && !closed; ) {
           const value = waiting[at] as T;

@@ -41,6 +41,7 @@ export class Fleet {
   }
 
   async end(): Promise<void> {
+    if (!this.#child.connected) return;
     const gone = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.disconnect();
     await gone;
