@@ -20,6 +20,13 @@ export const upgradeHeader = {
 } as const;
 export const connectionUse = 'msg';
 
+/**
+ * `true` in the header of a message that has no answer at KubeEdge: a cloud of ours answers once it is written, or
+ * with an error; one that says `later` here is for a trouble that will pass.
+ */
+export const ackHeader = 'hawserAck';
+export const ackLater = 'later';
+
 /** Resource of the message by which an edge says, at connect, what it holds. */
 export const heldResource = 'session/held';
 
@@ -30,7 +37,13 @@ export const heldObjectSchema = z.looseObject({
   resourceVersion: z.string(),
 });
 
-/** `epoch` is the uid of the namespace kube-system of the API that the objects came from; null when none is known. */
+/** Epoch of objects that came from a cloud which names none: a KubeEdge one. */
+export const unknownEpoch = 'unknown';
+
+/**
+ * `epoch` is the uid of the namespace kube-system of the API that the objects came from; null when nothing is held and
+ * none is known.
+ */
 export const heldSchema = z.looseObject({
   epoch: z.string().nullable(),
   objects: z.array(heldObjectSchema),
@@ -38,7 +51,10 @@ export const heldSchema = z.looseObject({
 
 export const heldAnswerSchema = z.looseObject({
   epoch: z.string(),
-  /** The edge's epoch, when an operator has said that the edge now belongs to this cluster. */
+  /**
+   * The edge's epoch, when the edge now belongs to this cluster: an operator has said so, or what it holds of an
+   * unknown one turned out to be this one's.
+   */
   accepted: z.string().optional(),
   /** The uids of all pods of the node, so that an edge which lost its store knows when it has them again. */
   pods: z.array(z.string()).optional(),

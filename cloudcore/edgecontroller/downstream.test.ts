@@ -147,6 +147,35 @@ describe('EdgeController, down, to an edge of ours', () => {
     expect(answer.content).toEqual({ epoch, accepted: 'another-epoch', pods: [] });
   });
 
+  it('knows its own objects at an edge that a KubeEdge cloud served before, and removes what went meanwhile', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    await fixture.settle();
+    const gone = { path: 'default/pod/gone', uid: 'gone', resourceVersion: '5' };
+    const web = await heldOf('default/pod/web', { ...pods, name: 'web' });
+    fixture.connect(node, 'hawser');
+    const answer = await fixture.answerTo(fixture.sayHeld(node, 'unknown', [gone, web]));
+    expect(answer.content).toEqual({ epoch, accepted: 'unknown', pods: [web.uid] });
+    await fixture.settle();
+    expect(fixture.pushes()).toContain('delete edge-1/default/pod/gone');
+  });
+
+  it('removes nothing of an unknown cluster whose objects it does not know', async () => {
+    await fixture.api.create(pods, podOf('web'));
+    await fixture.settle();
+    const objects = [
+      { path: 'default/pod/gone', uid: 'gone', resourceVersion: '5' },
+      { path: 'default/pod/web', uid: 'another', resourceVersion: '5' },
+      { path: 'nonsense', uid: 'x', resourceVersion: '5' },
+    ];
+    fixture.connect(node, 'hawser');
+    const answer = await fixture.answerTo(fixture.sayHeld(node, 'unknown', objects));
+    expect(answer.content).not.toHaveProperty('accepted');
+    await fixture.settle();
+    expect(fixture.pushes().filter((push) => push.startsWith('delete'))).toEqual([]);
+    const [event] = (await fixture.api.list(core('events'))).items;
+    expect(event).toMatchObject({ message: expect.stringContaining('hawser.dev/accept-epoch=unknown') });
+  });
+
   it('pushes changes of pods and of what they name, and releases what none names', async () => {
     fixture.connect(node, 'hawser');
     await fixture.answerTo(fixture.sayHeld(node, epoch, []));

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
-import { acceptCommand, acceptedEpoch } from '#cloudcore/kube/epoch.ts';
+import { acceptCommand, acceptedEpoch, epochOf } from '#cloudcore/kube/epoch.ts';
 import { isAlreadyExists, type KubeApi, KubeError } from '#cloudcore/kube/kube-api.ts';
 import type { ObjectCache } from '#cloudcore/kube/objects.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
@@ -18,7 +18,7 @@ import { type Held, type HeldAnswer, heldSchema } from '#protocol/session.ts';
 
 export interface HeldAnswerComponents {
   readonly api: KubeApi;
-  readonly cache: Pick<ObjectCache, 'epoch' | 'get' | 'podsOf'>;
+  readonly cache: Pick<ObjectCache, 'epoch' | 'get' | 'known' | 'podsOf'>;
   readonly sender: Sender;
   readonly downstream: { held(node: string, held: Held): void };
   readonly clock: Clock;
@@ -39,11 +39,13 @@ export async function answerHeld(envelope: Envelope, components: HeldAnswerCompo
     await sender.send(replyError(envelope, reason, from));
     return;
   }
-  const heldEpoch = held.data.epoch;
+  const told = held.data.epoch;
+  const heldEpoch = epochOf(held.data, cache);
   const isForeign = heldEpoch !== null && heldEpoch !== epoch;
   const accepted = isForeign && acceptedEpoch(node, cache) === heldEpoch;
   const pods = [...cache.podsOf(node)].flatMap(({ metadata }) => metadata.uid ?? []);
-  const answer: HeldAnswer = accepted ? { epoch, accepted: heldEpoch, pods } : { epoch, pods };
+  const belongsHere = accepted || (heldEpoch === epoch && told !== epoch);
+  const answer: HeldAnswer = belongsHere && told !== null ? { epoch, accepted: told, pods } : { epoch, pods };
   await sender.send(reply(envelope, answer, from));
   downstream.held(node, held.data);
   if (accepted) log.warn({ node, held: heldEpoch }, 'an edge gives up what it holds of another cluster');

@@ -11,7 +11,7 @@ import { parseObjectPath } from '#protocol/resource-path.ts';
 import type { Held } from '#protocol/session.ts';
 import type { DeliveryLedger } from './delivery-ledger.ts';
 import type { HeldVersion } from './difference.ts';
-import { acceptedEpoch } from './epoch.ts';
+import { acceptedEpoch, epochOf } from './epoch.ts';
 import type { ObjectCache } from './objects.ts';
 
 export type SessionKind = 'hawser' | 'kubeedge';
@@ -28,7 +28,7 @@ export interface NodeSession {
 
 export interface NodeSessionsComponents {
   readonly ledger: DeliveryLedger;
-  readonly cache: Pick<ObjectCache, 'epoch' | 'get'>;
+  readonly cache: Pick<ObjectCache, 'epoch' | 'get' | 'known'>;
   /** The types that the controller sends. */
   readonly isOwnType: (type: string) => boolean;
 }
@@ -69,13 +69,14 @@ export class NodeSessions {
    * What an edge of ours says it holds. Objects of another epoch are not of this cluster: they are left alone, and
    * what this cluster has for the node is sent in full.
    */
-  takeHeld(node: string, { epoch, objects }: Held): void {
+  takeHeld(node: string, told: Held): void {
     const session = this.#sessions.get(node);
     if (session === undefined) return;
     const held = new Map<string, HeldVersion>();
-    for (const { path, uid, resourceVersion } of objects) {
+    for (const { path, uid, resourceVersion } of told.objects) {
       if (this.#isOwn(path)) held.set(path, { uid, version: resourceVersion });
     }
+    const epoch = epochOf(told, this.#components.cache);
     const isForeign = epoch !== this.#components.cache.epoch;
     session.held = isForeign ? new Map() : held;
     session.foreign = isForeign && epoch !== null ? { epoch, held } : undefined;

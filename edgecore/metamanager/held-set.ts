@@ -10,7 +10,13 @@ import type { Log } from '#beehive/log.ts';
 import type { Random } from '#beehive/random.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
-import { type Held, type HeldAnswer, heldAnswerSchema, heldResource } from '#protocol/session.ts';
+import {
+  type Held,
+  type HeldAnswer,
+  heldAnswerSchema,
+  heldResource,
+  unknownEpoch,
+} from '#protocol/session.ts';
 import type { MetaStore } from '../store/meta-store.ts';
 import type { SessionStore } from '../store/session-store.ts';
 import type { CloudCalls } from './cloud-calls.ts';
@@ -33,14 +39,15 @@ export async function tellHeldSet(components: HeldSetComponents, signal: AbortSi
   const { meta, session, cloud, clock, random, log } = components;
   const backoff = new Backoff(retry, random);
   while (!signal.aborted) {
-    const content: Held = { epoch: session.epoch() ?? null, objects: meta.read((rows) => rows.held()) };
+    const objects = meta.read((rows) => rows.held());
+    const content: Held = { epoch: epochOf(objects, session), objects };
     const route = { source: source.metaManager, group: group.session, operation: operation.update };
     const said = await cloud.ask(newEnvelope({ ...route, resource: heldResource }, content));
     if (signal.aborted) return;
     const answer = 'answer' in said ? heldAnswerSchema.safeParse(said.answer.content).data : undefined;
     if (answer !== undefined) {
       log.info({ objects: content.objects.length }, 'told the cloud what is held here');
-      await settleEpoch(answer, components);
+      await settleEpoch(content.epoch, answer, components);
       if (await isRefilled(answer, components, signal)) return;
       continue;
     }
@@ -73,15 +80,20 @@ async function isRefilled(
   return false;
 }
 
+/** Objects without an epoch were sent by a KubeEdge cloud: of which cluster, the cloud has to find out. */
+function epochOf(objects: Held['objects'], session: SessionStore): string | null {
+  return session.epoch() ?? (objects.length === 0 ? null : unknownEpoch);
+}
+
 async function settleEpoch(
+  own: string | null,
   { epoch, accepted }: HeldAnswer,
   { session, log }: HeldSetComponents,
 ): Promise<void> {
-  const own = session.epoch();
   if (own === epoch) return;
-  if (own === undefined) return await session.adoptEpoch(epoch);
+  if (own === null) return await session.adoptEpoch(epoch);
   if (own === accepted) {
-    log.warn({ own, cloud: epoch }, 'an operator has moved this edge to another cluster');
+    log.warn({ own, cloud: epoch }, 'this edge belongs to the cluster of this cloud now');
     return await session.adoptEpoch(epoch);
   }
   log.error(
