@@ -25,7 +25,7 @@ const dataDirFlag = [
   'keep every file, socket and port of this installation below DIR',
 ] as const;
 
-/** KubeEdge's flags that steer Helm, images and downloads, of which there are none here. */
+/** KubeEdge's flags that steer what there is none of here: Helm, images, downloads, hosts of its own to look for. */
 const withoutEffect = {
   init: [
     '--kubeedge-version <v>',
@@ -36,6 +36,7 @@ const withoutEffect = {
     '--image-repository <r>',
   ],
   join: ['--kubeedge-version <v>', '--image-repository <r>', '--tarballpath <dir>'],
+  check: ['-d, --domain <name>', '-D, --dns-ip <address>', '-i, --ip <address>'],
 };
 
 const ignoreFlag = [
@@ -180,15 +181,17 @@ reset
   .option(...dataDirFlag)
   .action((flags) => resetEdge(flags, createHost(print)));
 
-program
-  .command('debug')
-  .description('find out what is wrong')
-  .command('check [what...]')
+addIgnored(
+  program.command('debug').description('find out what is wrong').command('check [what...]'),
+  withoutEffect.check,
+)
   .description(`make the checks of join and print them all; WHAT: all, ${subjects.join(', ')}`)
   .option('--cloud', 'the checks of init')
   .option('-e, --cloudcore-ipport <host:port>', 'where CloudHub listens (default: as joined)')
-  .option('-s, --certport <port>', 'port of the cloud for certificates (default: as joined)', parsePort)
-  .option('-i, --edgenode-name <name>', 'name of the node (default: as joined)')
+  .option('-s, --cloud-hub-server <host:port>', 'the same, by the name that KubeEdge gives it')
+  .option('--certport <port>', 'port of the cloud for certificates (default: as joined)', parsePort)
+  .option('-c, --config <file>', 'edgecore.yaml (default: that of the edge here)')
+  .option('--edgenode-name <name>', 'name of the node (default: as joined)')
   .addOption(
     new Option('--runtime <runtime>', 'how containers are run (default: as joined)').choices([
       'auto',
@@ -198,11 +201,13 @@ program
   )
   .option(...dataDirFlag)
   .action(async (what: string[], flags) => {
+    warnIgnored(flags, withoutEffect.check);
     const options = {
       ...flags,
-      cloudcoreIpPort: flags.cloudcoreIpport,
+      cloudcoreIpPort: flags.cloudcoreIpport ?? flags.cloudHubServer,
       certPort: flags.certport,
       nodeName: flags.edgenodeName,
+      configFile: flags.config,
     };
     const findings = await debugCheck(what, options, { clock: systemClock });
     for (const line of formatFindings(findings)) print(line);
@@ -257,9 +262,9 @@ function addIgnored(command: Command, flags: readonly string[]): Command {
 }
 
 function warnIgnored(given: Record<string, unknown>, flags: readonly string[]): void {
-  for (const flag of flags) {
-    if (given[new Option(flag).attributeName()] !== undefined)
-      process.stderr.write(`keadm: ${flag.split(' ')[0]} has no effect here: nothing is downloaded\n`);
+  for (const option of flags.map((flag) => new Option(flag))) {
+    if (given[option.attributeName()] !== undefined)
+      process.stderr.write(`keadm: ${option.long} has no effect here\n`);
   }
 }
 

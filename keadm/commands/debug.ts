@@ -13,6 +13,8 @@ import { parseCloudAddress } from './join.ts';
 
 export interface DebugCheckOptions {
   readonly dataDir?: string | undefined;
+  /** edgecore.yaml; without it that of the edge in `dataDir`. */
+  readonly configFile?: string | undefined;
   readonly cloud?: boolean | undefined;
   readonly cloudcoreIpPort?: string | undefined;
   readonly certPort?: number | undefined;
@@ -61,8 +63,10 @@ function cloudPlan({ dataDir }: DebugCheckOptions): Plan {
 
 /** What the flags leave open is as the edge here was joined, if it was. */
 async function edgePlan(options: DebugCheckOptions): Promise<Plan> {
-  const { configFile, libDir } = edgeLayout(options.dataDir);
-  const joined = existsSync(configFile) ? (await loadConfig(configFile, edgecoreFormat)).config : undefined;
+  const { configFile: ownConfig, libDir } = edgeLayout(options.dataDir);
+  const configFile = options.configFile ?? ownConfig;
+  const isToBeRead = options.configFile !== undefined || existsSync(configFile);
+  const joined = isToBeRead ? (await loadConfig(configFile, edgecoreFormat)).config : undefined;
   const edged = joined?.modules.edged;
   const edgeHub = joined?.modules.edgeHub;
   const address = options.cloudcoreIpPort ?? edgeHub?.websocket.server;

@@ -67,7 +67,7 @@ describe('what is set up', () => {
     );
     expect({ code, stderr }, stdout).toEqual({
       code: 0,
-      stderr: 'keadm: --kubeedge-version has no effect here: nothing is downloaded\n',
+      stderr: 'keadm: --kubeedge-version has no effect here\n',
     });
     const { metadata } = await api.get({ apiVersion: 'v1', plural: 'nodes', name: node });
     expect(metadata.labels).toMatchObject({ room: 'kitchen' });
