@@ -40,6 +40,8 @@ export const group = {
   taskManager: 'taskmanager',
   /** Messages that only our own two ends exchange, after `Hawser-Session: 1` was agreed. */
   session: 'session',
+  /** On the edge's own bus: what EdgeHub itself answers, about the link. */
+  link: 'link',
 } as const;
 
 export const operation = {

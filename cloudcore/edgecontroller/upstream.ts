@@ -10,6 +10,7 @@ import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, ok, operation, source } from '#protocol/names.ts';
 import { type ObjectPath, parseObjectPath, splitNode } from '#protocol/resource-path.ts';
 import { failureOf, objectOf } from '#protocol/resources/object-resp.ts';
+import { ackHeader, ackLater } from '#protocol/session.ts';
 import { authorize } from './authorize.ts';
 import { type Answer, forbidden, type Request, type Row, type UpstreamComponents } from './request.ts';
 import { certificateRows } from './upstream-certificates.ts';
@@ -51,7 +52,8 @@ export class Upstream {
     if (row === undefined || name === undefined) return await this.#unsupported(envelope, kind);
     const request: Request = { node, path: { ...path, name }, content: envelope.content, envelope };
     const { object, failure } = await this.#run(kind, row, request);
-    const answer = answerOf(row, envelope, object, failure);
+    const answer =
+      row.form === 'none' ? answerOfLog(envelope, failure) : answerOf(row, envelope, object, failure);
     if (answer !== undefined) await this.#components.sender.send(answer);
     row.after?.(request, this.#components, failure);
   }
@@ -102,6 +104,17 @@ function statusOf(error: unknown): Status {
   if (error instanceof KubeError) return error.status;
   if (error instanceof ProtocolError) return failureStatus(400, 'BadRequest', error.message);
   return failureStatus(500, 'InternalError', describeError(error));
+}
+
+/** An edge of ours keeps what it logs until it hears that it is written, or never will be, or should come again. */
+function answerOfLog(request: Envelope, failure: Status | undefined): Envelope | undefined {
+  if (request.header[ackHeader] !== true) return undefined;
+  const answer = answerOf({ form: 'ok' }, request, undefined, failure);
+  const code = failure?.code ?? 500;
+  if (answer !== undefined && failure !== undefined && (code >= 500 || code === 429)) {
+    answer.header[ackHeader] = ackLater;
+  }
+  return answer;
 }
 
 function answerOf(

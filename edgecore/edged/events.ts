@@ -1,6 +1,6 @@
 /**
- * Events about pods and the node, for people who ask `kubectl describe`. Best effort: sent once, never kept. The
- * same news again raises the count of the event that is there, at most every ten seconds.
+ * Events about pods and the node, for people who ask `kubectl describe`. MetaManager keeps them until the cloud has
+ * them. The same news again raises the count of the event that is there, at most every ten seconds.
  */
 
 import { randomUUID } from 'node:crypto';

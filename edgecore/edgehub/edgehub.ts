@@ -14,7 +14,7 @@ import type { Random } from '#beehive/random.ts';
 import { RateLimit } from '#beehive/rate-limit.ts';
 import { CancelledError, describeError, TransportError } from '#protocol/errors.ts';
 import { frameLimits, inboxLimits } from '#protocol/limits.ts';
-import { type Envelope, newEnvelope, replyError } from '#protocol/message.ts';
+import { type Envelope, newEnvelope, reply, replyError } from '#protocol/message.ts';
 import { group, connection as news, operation, source } from '#protocol/names.ts';
 import {
   agreesToSession,
@@ -124,12 +124,24 @@ class Work {
   async up(envelope: Envelope): Promise<void> {
     const link = this.#link;
     if (link === undefined) return this.#refuse(envelope);
+    if (envelope.route.group === group.link) return void this.#ping(link, envelope);
     try {
       if (!link.ours) await this.#limit.take(this.#signal);
       await link.send(envelope);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       this.#refuse(envelope);
+    }
+  }
+
+  /** Beside the lane: others do not wait for the pong. */
+  async #ping(link: Link, request: Envelope): Promise<void> {
+    try {
+      await link.ping();
+      this.#components.bus.answer(reply(request, null));
+    } catch (error) {
+      if (!(error instanceof TransportError) && !(error instanceof CancelledError)) throw error;
+      this.#refuse(request);
     }
   }
 

@@ -95,6 +95,14 @@ export class Link {
     }
   }
 
+  /** Resolves when the peer has answered, and so has read all that was sent before. @throws TransportError */
+  async ping(): Promise<void> {
+    const { pongTimeoutMs: afterMs } = this.#options;
+    const pong = this.#connection.ping(this.#ended.signal).then(() => 'pong' as const);
+    if ((await this.#within(afterMs, pong)) === 'pong') return;
+    throw new TransportError(`no pong within ${afterMs} ms`, { code: 'timeout', afterMs });
+  }
+
   async #sendInTime(envelope: Envelope): Promise<void> {
     const { writeTimeoutMs } = this.#options;
     const sent = this.#connection.send(envelope).then(() => 'sent' as const);

@@ -20,10 +20,12 @@ import { connection, group, operation, source } from '#protocol/names.ts';
 import type { Store } from '../store/database.ts';
 import { StoreError } from '../store/errors.ts';
 import { MetaStore } from '../store/meta-store.ts';
+import { OutboxStore } from '../store/outbox-store.ts';
 import { SessionStore } from '../store/session-store.ts';
 import { CloudCalls } from './cloud-calls.ts';
 import { consumerOf, type Incoming, openIncoming, type Plan, planDownstream, rowOf } from './downstream.ts';
 import { tellHeldSet } from './held-set.ts';
+import { Outbox } from './outbox.ts';
 import { RemoteQuery } from './remote-query.ts';
 import { TokenCache, tokenType } from './token-cache.ts';
 import { Upstream } from './upstream.ts';
@@ -79,6 +81,7 @@ class Work {
   readonly #seen = new SeenVersions();
   readonly #cloud: CloudCalls;
   readonly #upstream: Upstream;
+  readonly #outbox: Outbox;
   readonly #open = new Set<Promise<void>>();
   #connected = new AbortController();
 
@@ -88,7 +91,7 @@ class Work {
     count: (outcome: Outcome) => void,
     signal: AbortSignal,
   ) {
-    const { bus, store, clock, log } = components;
+    const { bus, store, clock, random, log } = components;
     this.#options = options;
     this.#components = components;
     this.#count = count;
@@ -101,7 +104,8 @@ class Work {
     const tokens = new TokenCache({ meta, cloud, clock });
     this.#meta = meta;
     this.#cloud = cloud;
-    this.#upstream = new Upstream({ meta, seen, cloud, queries, tokens, toCloud, log });
+    this.#outbox = new Outbox({ store: new OutboxStore(store, { log }), bus, clock, random, log });
+    this.#upstream = new Upstream({ meta, seen, cloud, queries, tokens, outbox: this.#outbox, log });
   }
 
   async handle(envelope: Envelope): Promise<void> {
@@ -123,9 +127,11 @@ class Work {
     this.#cloud.linkLost();
     if (envelope.content !== connection.connected) return;
     this.#seen.forget();
-    if (envelope.header.hawserSession !== true) return;
     this.#connected = new AbortController();
     const signal = AbortSignal.any([this.#connected.signal, this.#signal]);
+    const isOurs = envelope.header.hawserSession === true;
+    this.#beside(this.#outbox.run(isOurs ? 'hawser' : 'kubeedge', signal));
+    if (!isOurs) return;
     const { store, clock, random, log } = this.#components;
     const session = new SessionStore(store);
     this.#beside(tellHeldSet({ meta: this.#meta, session, cloud: this.#cloud, clock, random, log }, signal));
@@ -204,7 +210,7 @@ class Work {
     return this.#components.bus.send(to, newEnvelope(route, envelope.content)) === 'accepted';
   }
 
-  /** Acknowledgements and events: what does not get through is sent again by who waits for it. */
+  /** Acknowledgements: what does not get through is asked for again by who waits for it. */
   #toCloud(envelope: Envelope): void {
     this.#components.bus.send(source.edgeHub, envelope);
   }

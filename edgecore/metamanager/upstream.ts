@@ -13,6 +13,7 @@ import type { KubeObject } from '#protocol/resources/object.ts';
 import { objectRespSchema, readObjectResp } from '#protocol/resources/object-resp.ts';
 import type { MetaStore } from '../store/meta-store.ts';
 import type { CloudCalls } from './cloud-calls.ts';
+import type { Outbox } from './outbox.ts';
 import type { RemoteQuery } from './remote-query.ts';
 import { type TokenCache, tokenType } from './token-cache.ts';
 import type { SeenVersions } from './versions.ts';
@@ -23,7 +24,7 @@ export interface UpstreamComponents {
   readonly cloud: CloudCalls;
   readonly queries: RemoteQuery;
   readonly tokens: TokenCache;
-  readonly toCloud: (envelope: Envelope) => void;
+  readonly outbox: Outbox;
   readonly log: Log;
 }
 
@@ -64,7 +65,8 @@ export class Upstream {
     }
     if (request.route.operation === operation.query) return this.#query(path, request);
     if (path.type === 'event') {
-      this.#components.toCloud(request);
+      const kept = await this.#components.outbox.keep(request);
+      if (kept === 'full') return this.#failed(request, 'the outbox is full until the cloud is back');
       return acknowledge(request, { source: source.metaManager });
     }
     return this.#pass(path, request);

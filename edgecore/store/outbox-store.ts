@@ -1,0 +1,92 @@
+/**
+ * What the edge has to tell in full, numbered, until the cloud has it: table outbox. Nothing is thrown away for
+ * being old: when there is no room, the newest is refused, and who says it is told so.
+ */
+
+import type { Log } from '#beehive/log.ts';
+import { type Envelope, envelopeSchema } from '#protocol/message.ts';
+import type { Store } from './database.ts';
+
+/** DESIGN 5: a month of a small edge without its cloud, and bearable on a card of some gigabytes. */
+export const outboxBytesMax = 256 * 1024 * 1024;
+
+export interface Outgoing {
+  readonly id: number;
+  readonly envelope: Envelope;
+}
+
+export class OutboxStore {
+  readonly #store: Store;
+  readonly #log: Log;
+  readonly #bytesMax: number;
+  #bytes: number;
+
+  constructor(store: Store, { log }: { log: Log }, bytesMax = outboxBytesMax) {
+    this.#store = store;
+    this.#log = log;
+    this.#bytesMax = bytesMax;
+    const sum = 'SELECT COALESCE(SUM(bytes), 0) AS bytes FROM outbox';
+    this.#bytes = store.read((sql) => sql.get<{ bytes: number }>(sum))?.bytes ?? 0;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Resolves when it is on the disk; `full`: it is not, and nothing changed. */
+  async append(envelope: Envelope): Promise<'kept' | 'full'> {
+    const text = JSON.stringify(envelope);
+    const bytes = Buffer.byteLength(text);
+    if (this.#bytes + bytes > this.#bytesMax) return 'full';
+    this.#bytes += bytes;
+    try {
+      await this.#store.write((sql) =>
+        sql.run('INSERT INTO outbox (bytes, envelope) VALUES (?, ?)', bytes, text),
+      );
+      return 'kept';
+    } catch (error) {
+      this.#bytes -= bytes;
+      throw error;
+    }
+  }
+
+  /** The oldest ones, in order; what cannot be read any more is dropped, so that it holds up nothing. */
+  async first(count: number): Promise<Outgoing[]> {
+    const rows = this.#store.read((sql) =>
+      sql.all<{ id: number; envelope: string }>('SELECT id, envelope FROM outbox ORDER BY id LIMIT ?', count),
+    );
+    const found: Outgoing[] = [];
+    const broken: number[] = [];
+    for (const { id, envelope: text } of rows) {
+      const envelope = parse(text);
+      if (envelope === undefined) broken.push(id);
+      else found.push({ id, envelope });
+    }
+    if (broken.length === 0) return found;
+    this.#log.warn({ rows: broken }, 'dropped what cannot be read of the outbox');
+    await this.remove(broken);
+    return found.length > 0 ? found : this.first(count);
+  }
+
+  /** The cloud has it, or will never take it. */
+  async remove(ids: readonly number[]): Promise<void> {
+    const freed = await this.#store.write((sql) => {
+      let bytes = 0;
+      for (const id of ids) {
+        bytes += sql.get<{ bytes: number }>('SELECT bytes FROM outbox WHERE id = ?', id)?.bytes ?? 0;
+        sql.run('DELETE FROM outbox WHERE id = ?', id);
+      }
+      return bytes;
+    });
+    this.#bytes -= freed;
+  }
+}
+
+function parse(text: string): Envelope | undefined {
+  try {
+    return envelopeSchema.safeParse(JSON.parse(text)).data;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return undefined;
+  }
+}
