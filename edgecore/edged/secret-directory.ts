@@ -4,12 +4,24 @@
  */
 
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, statfsSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Log } from '#beehive/log.ts';
 
 /** statfs(2) */
 const tmpfsType = 0x01021994;
+const namePattern = /^hawser-[0-9a-f]{16}$/;
+/** Says whose directory it is: the path of the edge's own. */
+const ownerFile = 'of';
 export const memoryPlaces: readonly string[] = ['/run', '/dev/shm'];
 
 /** The same at every start, so that what runs keeps its volumes. */
@@ -18,9 +30,28 @@ export function secretDirectories(root: string, candidates = memoryPlaces): stri
   return candidates.map((place) => join(place, `hawser-${id}`));
 }
 
-/** Makes it; undefined when there is no tmpfs for us. */
+/** Makes it; undefined when there is no tmpfs for us. What edges left there that are no more is removed. */
 export function openSecretDirectory(root: string, candidates = memoryPlaces): string | undefined {
-  return secretDirectories(root, candidates).find((directory, at) => isOurs(directory, candidates[at] ?? ''));
+  const directories = secretDirectories(root, candidates);
+  const at = directories.findIndex((directory, index) => isOurs(directory, candidates[index] ?? ''));
+  const directory = directories[at];
+  if (directory === undefined) return undefined;
+  writeFileSync(join(directory, ownerFile), resolve(root), { mode: 0o600 });
+  for (const other of readdirSync(candidates[at] ?? ''))
+    if (namePattern.test(other)) removeIfLeft(join(candidates[at] ?? '', other));
+  return directory;
+}
+
+/** An edge whose own directory was deleted without `keadm reset` cannot clean up here. */
+function removeIfLeft(directory: string): void {
+  try {
+    if (lstatSync(directory).uid !== process.getuid?.()) return;
+    const root = readFileSync(join(directory, ownerFile), 'utf8');
+    if (!existsSync(root)) rmSync(directory, { recursive: true, force: true });
+  } catch (error) {
+    // Not readable, not ours, or gone meanwhile.
+    if (!(error instanceof Error && 'code' in error)) throw error;
+  }
 }
 
 /** Made when the first secret comes, for many an edge has none; `root` itself when there is no tmpfs for us. */
