@@ -22,6 +22,8 @@ export interface Figure {
 const recordSchema = z.object({
   date: z.string(),
   cores: z.number(),
+  /** What else the machine had to do when the benchmark began: the load average of a minute. */
+  load: z.number(),
   figures: z.array(
     z.object({
       what: z.string(),
@@ -58,10 +60,14 @@ export async function compare(benchmark: string, figures: readonly Figure[]): Pr
 }
 
 /** Takes the figures' place in recorded.json and in docs/benchmarks.md. */
-export async function record(benchmark: string, figures: readonly Figure[], date: Date): Promise<void> {
+export async function record(
+  benchmark: string,
+  figures: readonly Figure[],
+  { date, load }: { readonly date: Date; readonly load: number },
+): Promise<void> {
   const day = date.toISOString().slice(0, 10);
   const rounded = figures.map((figure) => ({ ...figure, value: Number(figure.value.toPrecision(4)) }));
-  const entry = { date: day, cores: availableParallelism(), figures: rounded };
+  const entry = { date: day, cores: availableParallelism(), load: Math.round(load), figures: rounded };
   const records: Records = { ...(await readRecords()), [benchmark]: entry };
   await writeFile(recordedFile(), `${JSON.stringify(records, null, 2)}\n`);
   const page = await readFile(docsFile(), 'utf8');
@@ -82,13 +88,13 @@ async function readRecords(): Promise<Records> {
 }
 
 function markdown(records: Records): string {
-  const tables = Object.entries(records).map(([benchmark, { date, cores, figures }]) => {
+  const tables = Object.entries(records).map(([benchmark, { date, cores, load, figures }]) => {
     const rows = figures.map((figure) => {
       const within = isWithin(figure) ? '' : ' **(missed)**';
       const { what, value, unit, kubeedge = '–' } = figure;
       return `| ${what} | ${format(value, unit)}${within} | ${budgetOf(figure)} | ${kubeedge} |`;
     });
-    const head = `### ${benchmark}\n\n${date}, ${cores} cores\n\n| | ours | budget | KubeEdge v1.23.1 |\n|---|---|---|---|`;
+    const head = `### ${benchmark}\n\n${date}, ${cores} cores, load ${load} at the start\n\n| | ours | budget | KubeEdge v1.23.1 |\n|---|---|---|---|`;
     return `${head}\n${rows.join('\n')}\n`;
   });
   return `\n${tables.join('\n')}`;

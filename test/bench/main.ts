@@ -1,7 +1,7 @@
 /** `npm run bench -- NAME`: which benchmark, with which flags; prints its figures and, when told, records them. */
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BenchCloud, startCloud } from './cloud.ts';
@@ -65,13 +65,14 @@ if (benchmark === undefined || flags.help) {
 
 const dir = await mkdtemp(join(tmpdir(), 'hawser-bench-'));
 const options = { dir, kubeConfig: kubeConfig(), nodesMax: 10_000, profileDir: flags.profile };
+const [load = 0] = loadavg();
 let cloud: BenchCloud | undefined;
 try {
   cloud = await startCloud(options);
   const figures = await benchmark(cloud);
   const title = `${name}, ${flags.api === 'embedded' ? 'embedded API' : 'Kubernetes'}`;
   process.stdout.write(`\n${title}\n${await compare(title, figures)}\n`);
-  if (flags.record) await record(title, figures, new Date());
+  if (flags.record) await record(title, figures, { date: new Date(), load });
 } finally {
   await cloud?.close();
   await rm(dir, { recursive: true, force: true });

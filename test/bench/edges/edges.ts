@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BenchCloud } from '../cloud.ts';
 import { type Figure, quantile } from '../figures.ts';
-import { cpuPercent, pause, pssMb } from '../processes.ts';
+import { cpuPercent, cpuSeconds, pause, pssMb } from '../processes.ts';
 import {
   BareWatch,
   type Creation,
@@ -160,6 +160,8 @@ class EdgesBench {
 
   async deliver(names: readonly string[]): Promise<Figure[]> {
     await this.#fleet.tell('arrivals', {});
+    const pid = this.#cloud.processes.pid('cloudcore');
+    const [cloudBefore, edgesBefore] = [await cpuSeconds(pid), await cpuSeconds(this.#fleet.pid)];
     const creation = await createPods(this.#cloud.api, names, this.#nodes, createSeconds);
     this.#say(`${names.length} pods created in ${creation.seconds.toFixed(1)} s`);
     const arrivals = new Map<string, number>();
@@ -171,6 +173,8 @@ class EdgesBench {
       await pause(500);
     }
     this.#say(`${arrivals.size} of them arrived`);
+    const cloudSpent = (await cpuSeconds(pid)) - cloudBefore;
+    const edgesSpent = (await cpuSeconds(this.#fleet.pid)) - edgesBefore;
     const delays = delaysMs(creation.askedMs, arrivals);
     return [
       ...creationFigures('', creation),
@@ -194,6 +198,8 @@ class EdgesBench {
         budget: { is: 'at most', value: 2 },
         kubeedge: '30.7 s',
       },
+      { what: 'processor of cloudcore meanwhile', value: cloudSpent, unit: 's' },
+      { what: 'processor of the simulated edges meanwhile', value: edgesSpent, unit: 's' },
       { what: 'cloudcore memory (PSS), right after the pods', value: await this.#pss(), unit: 'MB' },
     ];
   }
