@@ -74,7 +74,7 @@ function checkNumber(schema: JsonObject, value: number, at: string, causes: Stat
 const formats: Readonly<Record<string, RegExp>> = {
   'date-time': /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/,
   date: /^\d{4}-\d{2}-\d{2}$/,
-  byte: /^[A-Za-z0-9+/\s]*={0,2}\s*$/,
+  byte: /^[A-Za-z0-9+/\s]*(={1,2}\s*)?$/,
   uuid: /^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$/,
   ipv4: /^(\d{1,3}\.){3}\d{1,3}$/,
 };

@@ -7,7 +7,9 @@ import { chooseRendering, type Rendering } from '../kubectl/accept.ts';
 import { StatusError } from '../status-error.ts';
 import type { RequestInfo } from './request-info.ts';
 
+/** Warnings go out as headers, of which a client takes some 16 KiB. */
 const mostWarnings = 20;
+const longestWarning = 256;
 
 export interface Exchange<Info extends RequestInfo = RequestInfo> {
   readonly request: IncomingMessage;
@@ -20,7 +22,7 @@ export interface Exchange<Info extends RequestInfo = RequestInfo> {
 }
 
 export function warn(exchange: Exchange, text: string): void {
-  if (exchange.warnings.length < mostWarnings) exchange.warnings.push(text);
+  if (exchange.warnings.length < mostWarnings) exchange.warnings.push(text.slice(0, longestWarning));
 }
 
 /** @throws StatusError 406 */

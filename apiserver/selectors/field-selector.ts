@@ -66,14 +66,14 @@ export function parseFieldSelector(
 }
 
 function parseTerm(text: string, definition: ResourceDefinition) {
-  const match = /^([^=!]+?)\s*(==|=|!=)\s*(.*)$/.exec(text);
+  const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(text);
   if (!match?.[1]) throw badRequest(`invalid field selector: "${text.slice(0, 200)}"`);
-  const field = match[1];
+  const field = match[1].trim();
   const supported = Object.hasOwn(ofStorage, definition.storage) ? ofStorage[definition.storage] : undefined;
   if (!everywhere.includes(field) && !supported?.includes(field)) {
     throw badRequest(`field label not supported: ${field}`);
   }
-  return { field, equal: match[2] !== '!=', value: unescaped(match[3] ?? '') };
+  return { field, equal: match[2] !== '!=', value: unescaped(match[3]?.trimStart() ?? '') };
 }
 
 function unescaped(text: string): string {

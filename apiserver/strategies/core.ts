@@ -66,7 +66,7 @@ export const configMapStrategy: Strategy = {
   validateUpdate: (draft, current) => validateImmutable(draft, current, ['data', 'binaryData']),
 };
 
-const base64 = /^[A-Za-z0-9+/\s]*={0,2}\s*$/;
+const base64 = /^[A-Za-z0-9+/\s]*(={1,2}\s*)?$/;
 
 export const secretStrategy: Strategy = {
   defaults(draft) {

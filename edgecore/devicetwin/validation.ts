@@ -68,6 +68,6 @@ function isInt64(text: string): boolean {
 /** What Go reads as a 64-bit float, hexadecimal forms aside. */
 function isFloat(text: string): boolean {
   if (/^[+-]?(inf|infinity|nan)$/i.test(text)) return true;
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return false;
+  if (!/^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text)) return false;
   return Number.isFinite(Number(text));
 }
