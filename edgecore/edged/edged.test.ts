@@ -194,6 +194,19 @@ describe('edged', () => {
       what,
     );
 
+  const sandbox = (name: string) => ({
+    podUid: name,
+    podName: name,
+    podNamespace: 'default',
+    attempt: 0,
+    hostname: name,
+    logDirectory: directory,
+    hostNetwork: false,
+    labels: {},
+    annotations: {},
+  });
+  const sandboxUids = async () => (await runtime.listPodSandboxes()).map(({ podUid }) => podUid);
+
   it('registers the node, reports it and renews the lease', async () => {
     start();
     await cloud.until(() => cloud.asks('update', 'kube-node-lease/lease/edge-1').length > 1, clock, 'lease');
@@ -411,17 +424,7 @@ describe('edged', () => {
     await untilStatus((it) => it.phase === 'Running', 'Running');
     runtime.handle.exit('main', 1);
     await untilStatus((it) => it.containerStatuses[0]?.restartCount === 1, 'the restart');
-    await runtime.runPodSandbox({
-      podUid: 'orphan',
-      podName: 'o',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'o',
-      logDirectory: directory,
-      hostNetwork: false,
-      labels: {},
-      annotations: {},
-    });
+    await runtime.runPodSandbox(sandbox('orphan'));
     await halt();
     const calls = runtime.handle.calls.length;
     cloud.asked.length = 0;
@@ -430,24 +433,9 @@ describe('edged', () => {
     start();
     const status = await untilStatus((it) => it.phase === 'Running', 'Running');
     expect(status.containerStatuses[0]?.restartCount).toBe(1);
-    await expect
-      .poll(async () => (await runtime.listPodSandboxes()).map((it) => it.podUid))
-      .toEqual(['uid-1']);
+    await expect.poll(sandboxUids).toEqual(['uid-1']);
     expect(runtime.handle.calls.slice(calls)).toEqual([]);
   });
-
-  const sandbox = (name: string) => ({
-    podUid: name,
-    podName: name,
-    podNamespace: 'default',
-    attempt: 0,
-    hostname: name,
-    logDirectory: directory,
-    hostNetwork: false,
-    labels: {},
-    annotations: {},
-  });
-  const running_ = async () => (await runtime.listPodSandboxes()).map(({ podUid }) => podUid);
 
   it('after a loss of the store removes nothing but what the cloud deletes, until it is filled', async () => {
     isWhole = false;
@@ -461,12 +449,12 @@ describe('edged', () => {
     send('delete', 'default/pod/deleted', {
       metadata: { name: 'deleted', namespace: 'default', uid: 'deleted' },
     });
-    await expect.poll(running_).toEqual(expect.not.arrayContaining(['deleted']));
-    expect((await running_()).sort()).toEqual(['kept', 'over', 'uid-1']);
+    await expect.poll(sandboxUids).toEqual(expect.not.arrayContaining(['deleted']));
+    expect((await sandboxUids()).sort()).toEqual(['kept', 'over', 'uid-1']);
     send('insert', 'default/pod/kept', pod({}, { name: 'kept', uid: 'kept' }));
     isWhole = true;
     await clock.advance(60_000);
-    await expect.poll(async () => (await running_()).sort()).toEqual(['kept', 'uid-1']);
+    await expect.poll(async () => (await sandboxUids()).sort()).toEqual(['kept', 'uid-1']);
   });
 
   it('a store that is new, with nothing running, lacks nothing', async () => {
