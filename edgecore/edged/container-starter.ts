@@ -51,17 +51,17 @@ export class ContainerStarter {
     this.#ending = ending;
   }
 
-  /** False while the image is being pulled. @throws CancelledError when the pod ends, and why it failed */
+  /** Its id; undefined while the image is being pulled. @throws CancelledError when the pod ends, and why it failed */
   async start(
     pod: Pod,
     container: PodContainer,
     step: Extract<Step, { do: 'start' }>,
     around: PodSurroundings,
-  ): Promise<boolean> {
+  ): Promise<string | undefined> {
     const { runtime, events } = this.#with;
     const { name } = container;
     const imageId = await this.#images?.obtain(pod, container, step.attempt);
-    if (this.#images !== undefined && imageId === undefined) return false;
+    if (this.#images !== undefined && imageId === undefined) return undefined;
     const config = await unlessAborted(this.#configOf(pod, container, step, around), this.#ending);
     const id = await runtime.createContainer(step.sandboxId, { ...config, imageId });
     try {
@@ -72,7 +72,7 @@ export class ContainerStarter {
       await runtime.removeContainer(id);
       throw error;
     }
-    return true;
+    return id;
   }
 
   async #configOf(

@@ -25,8 +25,17 @@ export interface ObservedContainer {
   readonly reason: string;
   readonly message: string;
   readonly imageRef?: string | undefined;
+  /** What its probes say; undefined where none were asked. */
+  readonly health?: ObservedHealth | undefined;
   /** The pause before the start that follows this one. */
   readonly backoffMs: number;
+}
+
+export interface ObservedHealth {
+  readonly started: boolean;
+  readonly ready: boolean;
+  /** Set when it is to be ended; its restart policy says what then. */
+  readonly unhealthy: { readonly why: string; readonly graceMs: number | undefined } | undefined;
 }
 
 export interface ObservedSandbox {
@@ -208,13 +217,14 @@ function stopStrays(draft: Draft, pod: Pod, observed: Observed, sandbox: Observe
     if (it.state !== 'running') continue;
     const spec = specs.get(it.name);
     const stray = spec === undefined || it.sandboxId !== sandbox?.id || newest(observed, it.name) !== it;
-    if (!stray && spec.image === it.image) continue;
+    const unhealthy = it.health?.unhealthy;
+    if (!stray && spec.image === it.image && unhealthy === undefined) continue;
     draft.steps.push({
       do: 'stop',
       containerId: it.id,
       name: it.name,
-      graceMs: (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
-      why: stray ? 'it does not belong to the pod any more' : 'its image was changed',
+      graceMs: unhealthy?.graceMs ?? (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
+      why: stray ? 'it does not belong to the pod any more' : (unhealthy?.why ?? 'its image was changed'),
     });
   }
 }
@@ -249,7 +259,7 @@ function planInit(
     const last = newest(observed, container.name);
     const here = last?.sandboxId === sandbox.id ? last : undefined;
     if (isSidecar(container)) {
-      if (here?.state === 'running') continue;
+      if (here?.state === 'running' && here.health?.started !== false) continue;
       planContainer(draft, pod, container, 'Always', observed, sandbox, nowMs);
       if (!mainStarted) return false;
       continue;

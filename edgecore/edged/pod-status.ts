@@ -129,8 +129,8 @@ function containerStatus(container: PodContainer, input: StatusInput, idle: stri
     );
     return {
       ...common,
-      ready: true,
-      started: true,
+      ready: (last.health?.ready ?? true) && (last.health?.started ?? true),
+      started: last.health?.started ?? true,
       state: { running: { startedAt: apiTime(last.startedAtMs ?? last.createdAtMs) } },
       lastState: before === undefined ? {} : { terminated: terminated(before, input.runtimeName) },
     };
@@ -152,7 +152,7 @@ function initPending({ pod, observed }: StatusInput): boolean {
 }
 
 function initDone(container: PodContainer, last: ObservedContainer | undefined): boolean {
-  if (isSidecar(container)) return last?.state === 'running';
+  if (isSidecar(container)) return last?.state === 'running' && last.health?.started !== false;
   return last?.state === 'exited' && last.exitCode === 0;
 }
 

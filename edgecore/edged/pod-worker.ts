@@ -12,6 +12,7 @@ import { operation } from '#protocol/names.ts';
 import type { CloudRequests } from './cloud-requests.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { podLogDirectory, sandboxConfig } from './container-config.ts';
+import { ContainerHooks } from './container-hooks.ts';
 import { ContainerStarter, explain } from './container-starter.ts';
 import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
@@ -26,9 +27,10 @@ import {
   type Waiting,
   type Wanted,
 } from './plan.ts';
-import { gracePeriodMs, type Pod, podKey, podNamespace } from './pod.ts';
+import { gracePeriodMs, type Pod, type PodContainer, podKey, podNamespace } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { PodImages } from './pod-images.ts';
+import { PodProbes } from './pod-probes.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
 import {
   annotation,
@@ -86,6 +88,8 @@ export class PodWorker {
   readonly #startTimeMs: number;
   #conditions: StatusInput['conditions'];
   readonly #starter: ContainerStarter;
+  readonly #probes: PodProbes;
+  readonly #hooks: ContainerHooks;
   /** Address by sandbox: one does not change while the sandbox lives. */
   readonly #addresses = new Map<string, string>();
   #deleteAsked = false;
@@ -101,6 +105,8 @@ export class PodWorker {
       components.pulls &&
       new PodImages({ ...components, pulls: components.pulls }, () => this.poke(), this.#ending.signal);
     this.#starter = new ContainerStarter({ ...components, log: this.#log }, images, this.#ending.signal);
+    this.#probes = new PodProbes(pod, { ...components, log: this.#log }, () => this.poke());
+    this.#hooks = new ContainerHooks(components, () => this.poke());
     this.#noteEnding();
   }
 
@@ -140,17 +146,18 @@ export class PodWorker {
       let wakeAtMs: number;
       try {
         const next = await this.#settle(signal);
-        if (next === 'gone') return;
+        if (next === 'gone') break;
         wakeAtMs = next;
         tries = 0;
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         this.#log.error({ err: error }, 'a round for the pod failed');
         tries += 1;
         wakeAtMs = this.#with.clock.now() + retryMs(tries);
       }
       await this.#wait(wakeAtMs, signal);
     }
+    this.#probes.stop();
   }
 
   /** Rounds until there is nothing to do at once. */
@@ -197,7 +204,17 @@ export class PodWorker {
       const ready = state === 'ready';
       seen.push({ id, attempt, ready, ip: ready ? await this.#addressOf(id) : undefined });
     }
-    return { sandboxes: seen, containers };
+    this.#hooks.keepOnly(new Set(containers.map((it) => it.id)));
+    const host = this.#around({ sandboxes: seen, containers }).podIp;
+    if (this.#ending.signal.aborted) this.#probes.stop();
+    else this.#probes.follow(this.#pod, containers, host);
+    return {
+      sandboxes: seen,
+      containers: containers.map((it) => ({
+        ...it,
+        health: this.#hooks.of(it.id) ?? this.#probes.of(it.id),
+      })),
+    };
   }
 
   async #addressOf(sandboxId: string): Promise<string | undefined> {
@@ -227,7 +244,7 @@ export class PodWorker {
     let acted = false;
     for (const step of planned.steps) {
       if (signal.aborted) return false;
-      if (step.do === 'stop') this.#stop(step);
+      if (step.do === 'stop') this.#stop(step, observed);
       else acted = (await this.#performOne(step, observed)) || acted;
     }
     for (const [name, waiting] of planned.waiting)
@@ -254,20 +271,25 @@ export class PodWorker {
     }
   }
 
-  #stop(step: Extract<Step, { do: 'stop' }>): void {
-    const underway = this.#stops.get(step.containerId);
-    if (underway !== undefined && underway <= step.graceMs) return;
-    this.#stops.set(step.containerId, step.graceMs);
+  #stop(step: Extract<Step, { do: 'stop' }>, observed: Observed): void {
+    const { containerId, name, graceMs, why } = step;
+    const underway = this.#stops.get(containerId);
+    if (underway !== undefined && underway <= graceMs) return;
+    this.#stops.set(containerId, graceMs);
     const { runtime, events } = this.#with;
     if (underway === undefined)
-      events.pod(this.#pod, 'Normal', 'Killing', `Stopping container ${step.name}: ${step.why}`, step.name);
-    void runtime
-      .stopContainer(step.containerId, step.graceMs)
-      .catch((error: unknown) =>
-        this.#log.error({ err: error, container: step.name }, 'cannot stop container'),
-      )
+      events.pod(this.#pod, 'Normal', 'Killing', `Stopping container ${name}: ${why}`, name);
+    const container = this.#containerOf(name);
+    const target = container && { containerId, container, host: this.#around(observed).podIp };
+    const leftMs =
+      target === undefined || underway !== undefined
+        ? Promise.resolve(graceMs)
+        : this.#hooks.preStop(this.#pod, target, graceMs);
+    void leftMs
+      .then((ms) => runtime.stopContainer(containerId, ms))
+      .catch((error: unknown) => this.#log.error({ err: error, container: name }, 'cannot stop container'))
       .finally(() => {
-        this.#stops.delete(step.containerId);
+        this.#stops.delete(containerId);
         this.poke();
       });
   }
@@ -299,19 +321,25 @@ export class PodWorker {
       this.#backOffPull(name, failure);
       return false;
     }
-    const container = [...this.#pod.spec.initContainers, ...this.#pod.spec.containers].find(
-      (it) => it.name === name,
-    );
+    const container = this.#containerOf(name);
     if (container === undefined) return false;
     try {
-      const started = await this.#starter.start(this.#pod, container, step, this.#around(observed));
-      if (started) this.#failures.delete(name);
-      return started;
+      const around = this.#around(observed);
+      const containerId = await this.#starter.start(this.#pod, container, step, around);
+      if (containerId === undefined) return false;
+      this.#failures.delete(name);
+      this.#hooks.postStart(this.#pod, { containerId, container, host: around.podIp });
+      return true;
     } catch (error) {
       if (error instanceof CancelledError) return true;
       this.#noteFailure(name, error, (failure?.tries ?? 0) + 1);
       return false;
     }
+  }
+
+  #containerOf(name: string): PodContainer | undefined {
+    const { initContainers, containers } = this.#pod.spec;
+    return [...initContainers, ...containers].find((it) => it.name === name);
   }
 
   #noteFailure(name: string, error: unknown, tries: number): void {
@@ -326,10 +354,7 @@ export class PodWorker {
   /** A pull that failed is told once as such, then as the wait for the next. */
   #backOffPull(name: string, failure: StartFailure): void {
     if (failure.reason !== 'ErrImagePull' && failure.reason !== 'ImagePullBackOff') return;
-    const image = [...this.#pod.spec.initContainers, ...this.#pod.spec.containers].find(
-      (it) => it.name === name,
-    )?.image;
-    const message = `Back-off pulling image "${image ?? ''}"`;
+    const message = `Back-off pulling image "${this.#containerOf(name)?.image ?? ''}"`;
     this.#failures.set(name, { ...failure, reason: 'ImagePullBackOff', message });
     this.#with.events.pod(this.#pod, 'Normal', 'BackOff', message, name);
   }

@@ -101,7 +101,7 @@ export const probeSchema = z.looseObject({
   terminationGracePeriodSeconds: z.number().nullish(),
 });
 
-export const hookSchema = z.looseObject({
+export const hookSchema = z.object({
   exec: execSchema.nullish(),
   httpGet: httpGetSchema.nullish(),
   tcpSocket: tcpSocketSchema.nullish(),
@@ -251,6 +251,8 @@ function containerCount() {
     name: z.string(),
     restartCount: z.number().default(0),
     containerID: z.string().nullish(),
+    ready: z.boolean().nullish(),
+    started: z.boolean().nullish(),
   });
 }
 

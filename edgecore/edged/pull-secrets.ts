@@ -48,7 +48,7 @@ function matching(
 ): PullAuth[] {
   return Object.entries(entries)
     .filter(([key]) => covers(key, registry, path))
-    .sort(([a], [b]) => b.length - a.length)
+    .sort(([a], [b]) => prefixOf(b).length - prefixOf(a).length)
     .flatMap(([, entry]) => {
       const auth = authOf(entry);
       return auth === undefined ? [] : [auth];
@@ -57,16 +57,22 @@ function matching(
 
 /** `https://index.docker.io/v1/` is Docker Hub; `*` stands for one label of a host; a path covers what is below it. */
 function covers(key: string, registry: string, path: string): boolean {
-  const [host = '', ...below] = key
-    .replace(/^https?:\/\//, '')
-    .replace(/\/+$/, '')
-    .split('/');
+  const host = bare(key).split('/')[0] ?? '';
   if (host === 'index.docker.io' || host === 'docker.io') return registry === 'docker.io';
   const [wanted, given] = [registry.split('.'), host.split('.')];
   if (wanted.length !== given.length) return false;
   if (!given.every((it, at) => it === '*' || it === wanted[at])) return false;
-  const prefix = below.filter((it) => it !== 'v1' && it !== 'v2').join('/');
+  const prefix = prefixOf(key);
   return prefix === '' || path === prefix || path.startsWith(`${prefix}/`);
+}
+
+function prefixOf(key: string): string {
+  const [, ...below] = bare(key).split('/');
+  return below.filter((it) => it !== 'v1' && it !== 'v2').join('/');
+}
+
+function bare(key: string): string {
+  return key.replace(/^https?:\/\//, '').replace(/\/+$/, '');
 }
 
 function authOf(entry: z.infer<typeof entrySchema>): PullAuth | undefined {

@@ -15,6 +15,7 @@ import {
   type ExecResult,
   type Filter,
   label,
+  type PullOptions,
   RuntimeError,
   type RuntimeEvent,
   type RuntimeService,
@@ -57,6 +58,14 @@ export interface MemoryRuntimeHandle {
   failStart(name: string, error: RuntimeError | undefined): void;
   /** Containers of that name ignore TERM. */
   ignoreTerm(name: string): void;
+  /** What running a pod's sandbox throws; undefined heals it. */
+  failSandbox(error: RuntimeError | undefined): void;
+  /** What a command in the named container gives. */
+  onExec(name: string, run: (command: readonly string[]) => Promise<ExecResult>): void;
+  /** How a pull goes; by default it succeeds. Makes the runtime one that uses images. */
+  onPull(pull: (reference: string, options: PullOptions) => Promise<string>): void;
+  /** Images that are there without a pull. */
+  readonly images: Set<string>;
   /** As after a reboot: all processes gone, sandboxes not ready. */
   reboot(): void;
 }
@@ -75,6 +84,10 @@ class InMemory implements MemoryRuntime {
   readonly #calls: string[] = [];
   readonly #startFailures = new Map<string, RuntimeError>();
   readonly #deaf = new Set<string>();
+  readonly #execs = new Map<string, (command: readonly string[]) => Promise<ExecResult>>();
+  readonly #images = new Set<string>();
+  #pull: ((reference: string, options: PullOptions) => Promise<string>) | undefined;
+  #sandboxFailure: RuntimeError | undefined;
   #nextId = 1;
 
   constructor(clock: Clock, instance: string) {
@@ -91,6 +104,14 @@ class InMemory implements MemoryRuntime {
         else this.#startFailures.set(name, error);
       },
       ignoreTerm: (name) => void this.#deaf.add(name),
+      failSandbox: (error) => {
+        this.#sandboxFailure = error;
+      },
+      onExec: (name, run) => void this.#execs.set(name, run),
+      onPull: (pull) => {
+        this.#pull = pull;
+      },
+      images: this.#images,
       reboot: () => {
         for (const it of this.#containers.values()) this.#end(it, 255);
         for (const it of this.#sandboxes.values()) it.ready = false;
@@ -104,12 +125,13 @@ class InMemory implements MemoryRuntime {
 
   async status(): Promise<RuntimeStatus> {
     const ready = { type: 'RuntimeReady', ok: true, reason: '', message: '' } as const;
-    return { conditions: [ready], usesImages: false, mountsRefused: undefined };
+    return { conditions: [ready], usesImages: this.#pull !== undefined, mountsRefused: undefined };
   }
 
   async runPodSandbox(config: SandboxConfig): Promise<string> {
     for (const it of this.#sandboxes.values())
       if (it.config.podUid === config.podUid && it.config.attempt === config.attempt) return it.id;
+    if (this.#sandboxFailure !== undefined) throw this.#sandboxFailure;
     const id = `sandbox-${this.#nextId++}`;
     this.#sandboxes.set(id, { id, config, createdAtMs: this.#clock.now(), ready: true });
     this.#calls.push(`sandbox ${config.podName}#${config.attempt}`);
@@ -206,8 +228,10 @@ class InMemory implements MemoryRuntime {
   }
 
   async execSync(id: string, command: readonly string[]): Promise<ExecResult> {
-    if (this.#find(id).state !== 'running')
-      throw new RuntimeError(`${id} does not run`, { code: 'not-running', id });
+    const it = this.#find(id);
+    if (it.state !== 'running') throw new RuntimeError(`${id} does not run`, { code: 'not-running', id });
+    const run = this.#execs.get(it.config.name);
+    if (run !== undefined) return run(command);
     return { exitCode: 0, stdout: Buffer.from(`${command.join(' ')}\n`), stderr: Buffer.alloc(0) };
   }
 
@@ -229,16 +253,20 @@ class InMemory implements MemoryRuntime {
     return { readable: echo, writable: echo };
   }
 
-  async pullImage(reference: string): Promise<string> {
-    return reference;
+  async pullImage(reference: string, options: PullOptions = {}): Promise<string> {
+    this.#calls.push(`pull ${reference}`);
+    const id = (await this.#pull?.(reference, options)) ?? reference;
+    this.#images.add(reference);
+    return id;
   }
 
   async listImages() {
     return [];
   }
 
-  async imageStatus() {
-    return undefined;
+  async imageStatus(reference: string) {
+    if (!this.#images.has(reference)) return undefined;
+    return { id: reference, tags: [reference], digests: [], sizeBytes: 1 };
   }
 
   async removeImage(): Promise<void> {}
