@@ -4,12 +4,21 @@
  * client; what the edge itself publishes reaches clients and is not handed back.
  */
 
+import { readFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import type { Aedes, Client } from 'aedes';
 import type { Log } from '#beehive/log.ts';
 import { TransportError } from '#protocol/errors.ts';
 import { brokerLimits } from '#protocol/limits.ts';
 import { topicMatches } from '#protocol/topics.ts';
+import {
+  type AccessOptions,
+  BrokerAccess,
+  type Identity,
+  mayPublish,
+  maySubscribe,
+} from './broker-access.ts';
 import { filterRefusal, Retained, topicRefusal } from './broker-rules.ts';
 import { type ClientFault, ClientStream } from './client-stream.ts';
 import type { Filters, MqttLink, Receive } from './link.ts';
@@ -21,6 +30,15 @@ export interface BrokerOptions {
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
   readonly sessionQueueMax: number;
+  readonly tls?: BrokerTls | undefined;
+  readonly access: AccessOptions;
+}
+
+/** PEM files. */
+export interface BrokerTls {
+  readonly certFile: string;
+  readonly privateKeyFile: string;
+  readonly clientCAFile?: string | undefined;
 }
 
 export interface BrokerComponents {
@@ -28,7 +46,7 @@ export interface BrokerComponents {
   readonly filters: Filters;
   readonly receive: Receive;
   readonly refused: (
-    reason: ClientFault | 'publish' | 'retain' | 'subscribe' | 'connect' | 'session',
+    reason: ClientFault | 'publish' | 'retain' | 'subscribe' | 'connect' | 'session' | 'user',
   ) => void;
 }
 
@@ -45,7 +63,7 @@ export async function startBroker(
   components: BrokerComponents,
 ): Promise<EmbeddedBroker> {
   const { log, refused } = components;
-  const broker = await createAedes(components);
+  const broker = await createAedes(new BrokerAccess(options.access), components);
   boundSessions(broker, options.sessionQueueMax, () => refused('session'));
   broker.on('clientError', (client, error) =>
     log.debug({ client: client.id, reason: error.message }, 'MQTT client disconnected'),
@@ -53,7 +71,14 @@ export async function startBroker(
   broker.on('connectionError', (_, error) => log.debug({ reason: error.message }, 'MQTT connection refused'));
 
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  const serve = (socket: Socket) => {
+    if (socket.destroyed) return;
+    socket.setNoDelay(true);
+    const stream = new ClientStream(socket, brokerLimits, refused);
+    broker.handle(stream);
+  };
+  const server = options.tls === undefined ? createServer(serve) : await createTls(options.tls, serve);
+  server.prependListener('connection', (socket: Socket) => {
     if (sockets.size >= brokerLimits.clientsMax) {
       refused('connect');
       socket.destroy();
@@ -61,8 +86,10 @@ export async function startBroker(
     }
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    socket.setNoDelay(true);
-    broker.handle(new ClientStream(socket, brokerLimits, refused));
+  });
+  server.on('tlsClientError', (error: Error) => {
+    refused('connect');
+    log.debug({ reason: error.message }, 'MQTT connection refused');
   });
   const port = await listen(server, options.url);
   server.on('error', (error) => log.warn({ reason: error.message }, 'MQTT listener failed'));
@@ -87,12 +114,40 @@ export async function startBroker(
   };
 }
 
-async function createAedes({ filters, receive, refused, log }: BrokerComponents): Promise<Aedes> {
+async function createTls(
+  { certFile, privateKeyFile, clientCAFile }: BrokerTls,
+  serve: (socket: Socket) => void,
+): Promise<Server> {
+  const ca = clientCAFile === undefined ? undefined : await readFile(clientCAFile);
+  const options = {
+    cert: await readFile(certFile),
+    key: await readFile(privateKeyFile),
+    ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+    handshakeTimeout: brokerLimits.connectTimeoutMs,
+  };
+  return createTlsServer(options, serve);
+}
+
+/** The name of a certificate that TLS has verified. */
+function certificateName(client: Client): string | undefined {
+  const stream: unknown = client.conn;
+  const socket = stream instanceof ClientStream ? stream.socket : undefined;
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const name: unknown = socket.getPeerCertificate().subject?.CN;
+  return typeof name === 'string' ? name : undefined;
+}
+
+async function createAedes(
+  access: BrokerAccess,
+  { filters, receive, refused, log }: BrokerComponents,
+): Promise<Aedes> {
   const { Aedes } = await import('aedes');
   const retained = new Retained();
   const sessions = new Set<string>();
   const subscriptions = new WeakMap<Client, Set<string>>();
-  return Aedes.createBroker({
+  const identities = new WeakMap<Client, Identity>();
+  const live = new Map<string, Client>();
+  return await Aedes.createBroker({
     concurrency,
     connectTimeout: brokerLimits.connectTimeoutMs,
     maxTopicLevels: brokerLimits.topicLevelsMax,
@@ -103,12 +158,32 @@ async function createAedes({ filters, receive, refused, log }: BrokerComponents)
         Buffer.byteLength(clientId) <= brokerLimits.clientIdBytesMax &&
         (!kept || sessions.has(clientId) || sessions.size < brokerLimits.sessionsMax);
       if (!fits) refused('connect');
-      else if (kept) sessions.add(clientId);
-      else sessions.delete(clientId);
+      answer(null, fits);
+    },
+    authenticate(client, username, password, answer) {
+      const identity = access.identify({ username, password, certificateName: certificateName(client) });
+      const fits = identity !== undefined && access.claim(client.id, identity.user);
+      if (fits) {
+        identities.set(client, identity);
+        if (client.clean) sessions.delete(client.id);
+        else sessions.add(client.id);
+        live.set(client.id, client);
+        client.conn.once('close', () => {
+          // Another connection of the same user may have taken the id over.
+          if (live.get(client.id) !== client) return;
+          live.delete(client.id);
+          if (!sessions.has(client.id)) access.release(client.id);
+        });
+      } else {
+        refused('user');
+        log.debug({ client: client.id, user: username }, 'MQTT client refused');
+      }
       answer(null, fits);
     },
     authorizePublish(client, packet, answer) {
-      const reason = topicRefusal(packet.topic);
+      const rules = client === null ? undefined : identities.get(client)?.rules;
+      const allowed = rules === undefined || mayPublish(rules, packet.topic);
+      const reason = topicRefusal(packet.topic) ?? (allowed ? undefined : 'this user may not publish there');
       if (reason !== undefined) {
         refused('publish');
         log.debug({ client: client?.id, topic: packet.topic.slice(0, 200), reason }, 'MQTT publish refused');
@@ -124,8 +199,10 @@ async function createAedes({ filters, receive, refused, log }: BrokerComponents)
     authorizeSubscribe(client, subscription, answer) {
       const known = subscriptions.get(client) ?? new Set();
       const reason = filterRefusal(subscription.topic);
+      const rules = identities.get(client)?.rules ?? {};
+      const allowed = maySubscribe(rules, subscription.topic);
       const room = known.has(subscription.topic) || known.size < brokerLimits.subscriptionsPerClientMax;
-      if (reason !== undefined || !room) {
+      if (reason !== undefined || !room || !allowed) {
         refused('subscribe');
         answer(null, null);
         return;

@@ -31,6 +31,10 @@ export class ClientStream extends Duplex {
     socket.on('close', () => this.destroy());
   }
 
+  get socket(): Socket {
+    return this.#socket;
+  }
+
   override _read(): void {
     this.#socket.resume();
   }

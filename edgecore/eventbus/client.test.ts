@@ -2,11 +2,12 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createTestAuthority } from '#test/certificates.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { brokerAnswers } from './client.ts';
 import { client, freePort, TestBus } from './test-bus.ts';
@@ -14,6 +15,7 @@ import { client, freePort, TestBus } from './test-bus.ts';
 const binary = ['mosquitto', '/usr/sbin/mosquitto'].find(
   (name) => spawnSync(name, ['-h']).error === undefined,
 );
+const login = { username: 'edge', password: 's3cret' };
 const reason = 'needs mosquitto (apt-get install mosquitto)';
 
 let edge: TestBus;
@@ -90,6 +92,58 @@ describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () =
     inside.mqtt.end(true);
   });
 
+  test('over TLS with certificates of both, and with a name and password', async () => {
+    const authority = await createTestAuthority();
+    const [own, theirs] = [await authority.issue('CN=broker'), await authority.issue('CN=edge')];
+    const file = (name: string, text: string) => {
+      writeFileSync(join(dir, name), text);
+      return join(dir, name);
+    };
+    const passwords = file('passwords', 'edge:s3cret\n');
+    spawnSync('mosquitto_passwd', ['-U', passwords]);
+    await startBroker([
+      `cafile ${file('ca.pem', authority.ca)}`,
+      `certfile ${file('own.pem', own.cert)}`,
+      `keyfile ${file('own.key', own.key)}`,
+      'require_certificate true',
+      'allow_anonymous false',
+      `password_file ${passwords}`,
+      'user root',
+    ]);
+    const config = {
+      mqttMode: 2,
+      mqttServerExternal: `ssl://127.0.0.1:${port}`,
+      mqttUsername: 'edge',
+      mqttPassword: 's3cret',
+      eventBusTLS: {
+        enable: true,
+        tlsMqttCAFile: join(dir, 'ca.pem'),
+        tlsMqttCertFile: file('theirs.pem', theirs.cert),
+        tlsMqttPrivateKeyFile: file('theirs.key', theirs.key),
+      },
+    } as const;
+    await edge.start(config);
+    const options = { protocol: 'mqtts', ca: authority.ca, cert: theirs.cert, key: theirs.key, ...login };
+    const other = await client(port, options);
+    await settled(async () => {
+      await other.mqtt.publishAsync('default/user/x', 'up', { qos: 1 });
+      return edge.got.edgehub.length > 0;
+    });
+    other.mqtt.end(true);
+    await edge.stop();
+    edge.got.edgehub.length = 0;
+    const wrong = {
+      listenerId: 'l',
+      publisherId: 'p',
+      username: 'edge',
+      password: 'wrong',
+      url: config.mqttServerExternal,
+    };
+    const { tlsMqttCAFile: ca, tlsMqttCertFile: cert, tlsMqttPrivateKeyFile: key } = config.eventBusTLS;
+    expect(await brokerAnswers({ ...wrong, tls: { ca, cert, key } })).toBe(false);
+    expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca, cert, key } })).toBe(true);
+  }, 20_000);
+
   test('is taken when no mode is set and it answers; else the embedded broker starts', async () => {
     const inner = await freePort();
     const config = {
@@ -159,20 +213,21 @@ async function settled(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await delay(20);
 }
 
-async function startBroker(): Promise<void> {
+async function startBroker(lines: readonly string[] = ['allow_anonymous true']): Promise<void> {
   const config = join(dir, 'mosquitto.conf');
-  writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\n`);
+  writeFileSync(config, `${[`listener ${port} 127.0.0.1`, ...lines].join('\n')}\n`);
   const started = spawn(binary ?? 'mosquitto', ['-c', config], { stdio: 'ignore' });
   broker = started;
-  await settled(async () => {
-    try {
-      const probe = await client(port);
-      await probe.mqtt.endAsync(true);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  const answers = () =>
+    new Promise<boolean>((resolve) => {
+      const probe = connect(port, '127.0.0.1');
+      probe.once('connect', () => {
+        probe.destroy();
+        resolve(true);
+      });
+      probe.once('error', () => resolve(false));
+    });
+  await settled(answers);
 }
 
 async function stopBroker(): Promise<void> {

@@ -38,8 +38,8 @@ export async function connectExternal(
   const { connect } = await import('mqtt');
   const { log, filters, receive } = components;
   const shared = await connectionOptions(options);
-  const listener = connect(options.url, { ...shared, clientId: options.listenerId });
-  const publisher = connect(options.url, { ...shared, clientId: options.publisherId });
+  const listener = connect(brokerUrl(options), { ...shared, clientId: options.listenerId });
+  const publisher = connect(brokerUrl(options), { ...shared, clientId: options.publisherId });
   tell(listener, options.url, log);
   quiet(publisher, log);
 
@@ -86,7 +86,7 @@ export async function connectExternal(
 export async function brokerAnswers(options: ClientOptions): Promise<boolean> {
   const { connect } = await import('mqtt');
   const shared = await connectionOptions(options);
-  const client = connect(options.url, {
+  const client = connect(brokerUrl(options), {
     ...shared,
     clientId: `${options.publisherId}-probe`,
     reconnectPeriod: 0,
@@ -100,6 +100,16 @@ export async function brokerAnswers(options: ClientOptions): Promise<boolean> {
   client.on('error', () => {});
   await client.endAsync(true);
   return answered;
+}
+
+/** The schemes that KubeEdge's client library knows, in the words of ours. */
+function brokerUrl({ url, tls }: ClientOptions): string {
+  const scheme = url.slice(0, url.indexOf(':'));
+  const secure = tls !== undefined || ['ssl', 'tls', 'tcps', 'mqtts'].includes(scheme);
+  const known: Readonly<Record<string, string>> = { tcp: 'mqtt', ssl: 'mqtts', tls: 'mqtts', tcps: 'mqtts' };
+  const own = known[scheme] ?? scheme;
+  const taken = secure ? ({ mqtt: 'mqtts', ws: 'wss' }[own] ?? own) : own;
+  return `${taken}${url.slice(scheme.length)}`;
 }
 
 async function connectionOptions(options: ClientOptions): Promise<IClientOptions> {

@@ -1,12 +1,35 @@
 /** Section `modules.eventBus` of edgecore.yaml. */
 
 import { z } from 'zod';
+import { isTopicFilter } from '#protocol/topics.ts';
 
 const tlsSchema = z.strictObject({
   enable: z.boolean().default(false),
   tlsMqttCAFile: z.string().default('/etc/kubeedge/ca/rootCA.crt'),
   tlsMqttCertFile: z.string().default('/etc/kubeedge/certs/server.crt'),
   tlsMqttPrivateKeyFile: z.string().default('/etc/kubeedge/certs/server.key'),
+});
+
+const filters = z.array(z.string().refine(isTopicFilter, 'is not a topic filter')).max(256).optional();
+const rules = { publish: filters, subscribe: filters };
+
+/** Of our own: who may come to the embedded broker, and how. */
+const internalBrokerSchema = z.strictObject({
+  /** TLS instead of plain TCP; with `clientCAFile` only clients with a certificate of that authority come in. */
+  tls: z
+    .strictObject({
+      certFile: z.string().min(1),
+      privateKeyFile: z.string().min(1),
+      clientCAFile: z.string().min(1).optional(),
+    })
+    .optional(),
+  /** None: everybody may do everything. `publish` and `subscribe` are topic filters, left out: every topic. */
+  users: z
+    .array(z.strictObject({ name: z.string().min(1), password: z.string().min(1).optional(), ...rules }))
+    .max(256)
+    .default([]),
+  /** What clients without a name may do when there are users; left out: they are refused. */
+  anonymous: z.strictObject(rules).optional(),
 });
 
 export const eventBusConfigSchema = z.strictObject({
@@ -25,6 +48,7 @@ export const eventBusConfigSchema = z.strictObject({
   /** Messages that wait in the embedded broker for a client that is away. */
   mqttSessionQueueSize: z.number().int().min(0).max(10_000).default(100),
   eventBusTLS: tlsSchema.prefault({}),
+  internalBroker: internalBrokerSchema.prefault({}),
 });
 
 export type EventBusConfig = z.infer<typeof eventBusConfigSchema>;

@@ -110,6 +110,8 @@ class Work {
           qos: options.mqttQOS,
           retain: options.mqttRetain,
           sessionQueueMax: options.mqttSessionQueueSize,
+          tls: options.internalBroker.tls,
+          access: options.internalBroker,
         },
         { ...shared, refused },
       );
