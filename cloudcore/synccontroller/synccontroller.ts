@@ -94,7 +94,8 @@ export class SyncController implements Module, DeliveryLedger {
       informer.onDelta((delta) => this.#take(delta));
       return informer;
     });
-    this.#writes = new WorkQueue({ name: 'objectsyncs', workersMax: 16, retry }, parts);
+    // Few: nobody waits for these, and pods that are created at the same moment need the API more.
+    this.#writes = new WorkQueue({ name: 'objectsyncs', workersMax: 4, retry }, parts);
     this.#nodes = new WorkQueue({ name: 'nodes without objectsyncs', workersMax: 4, retry }, parts);
     cache.onChange(({ kind, type, object }) => {
       if (kind === 'node' && type === 'deleted') this.#nodes.add(object.metadata.name);
