@@ -1,6 +1,7 @@
 /** Keeps the house as the design has it: walls between folders, sizes, and words that may not stand in the code. */
 
 import { describe, expect, test } from 'vitest';
+import { readDependencies } from './tidy/dependencies.ts';
 import { shapeFaults } from './tidy/shape.ts';
 import { type Fault, importsOf, readSources, type Source, sourceOf } from './tidy/sources.ts';
 import { exceptions, tokenFaults } from './tidy/tokens.ts';
@@ -57,6 +58,33 @@ describe('the repository', () => {
 function namesFile(source: Source, name: string): boolean {
   return source.code.some((line) => line.includes(`/${name}'`) || line.includes(`'${name}'`));
 }
+
+/** Each is a decision: the number of packages that run in production, theirs included. */
+const dependenciesMax = 20;
+const productionPackagesMax = 240;
+const registry = 'https://registry.npmjs.org/';
+
+describe('the dependencies', () => {
+  const { dependencies, devDependencies, packages } = readDependencies();
+
+  test('are few, and each in one exact version', () => {
+    expect(Object.keys(dependencies).length).toBeLessThanOrEqual(dependenciesMax);
+    const loose = Object.entries({ ...dependencies, ...devDependencies }).filter(
+      ([, version]) => !/^\d+\.\d+\.\d+$/.test(version),
+    );
+    expect(loose).toEqual([]);
+  });
+
+  test('bring few others, all from the registry and with a hash of what was looked at', () => {
+    const ours = Object.entries(packages).filter(([path, { dev }]) => path !== '' && dev !== true);
+    expect(ours.length).toBeLessThanOrEqual(productionPackagesMax);
+    const strange = Object.entries(packages).filter(
+      ([path, { resolved, integrity }]) =>
+        path !== '' && (!(resolved ?? registry).startsWith(registry) || !integrity?.startsWith('sha512-')),
+    );
+    expect(strange.map(([path]) => path)).toEqual([]);
+  });
+});
 
 describe('a wall', () => {
   const table: [string, string, string | undefined][] = [
@@ -138,6 +166,9 @@ describe('a word', () => {
     ['edgecore/a.ts', "import { exec } from 'node:child_process';", 'execFile'],
     ['edgecore/a.ts', "import { execFile } from 'node:child_process';", undefined],
     ['edgecore/a.ts', 'statement.run(); regex.exec(text);', undefined],
+    ['edgecore/a.ts', `sql.prepare(\`SELECT * FROM meta WHERE key = \${key}\`);`, 'bind'],
+    ['edgecore/a.ts', "sql.exec('DELETE FROM meta WHERE key = ' + key);", 'bind'],
+    ['edgecore/a.ts', "sql.prepare('SELECT * FROM meta WHERE key = ?').get(key);", undefined],
     ['edgecore/a.test.ts', 'test.only("x", () => {});', 'all'],
   ];
   test.each(table)('%s: %s', (path, text, fault) => {
