@@ -11,13 +11,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { describeUnless } from '#test/describe-unless.ts';
 import { openSecretDirectory, secretDirectories } from './secret-directory.ts';
 
 const tmpfs = '/dev/shm';
 const hasTmpfs = existsSync(tmpfs) && statfsSync(tmpfs).type === 0x01021994;
 
-describe.skipIf(!hasTmpfs)('the directory of secrets (needs a tmpfs at /dev/shm)', () => {
+describeUnless(hasTmpfs ? undefined : '/dev/shm is no tmpfs', 'the directory of secrets', () => {
   let memory: string;
   /** Is there, as the directory of an edge is. */
   const root = fileURLToPath(new URL('.', import.meta.url));

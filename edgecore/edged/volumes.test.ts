@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { CancelledError } from '#protocol/errors.ts';
+import { itUnless } from '#test/describe-unless.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects, TokenRequest } from './cluster-objects.ts';
 import { type Pod, podSchema } from './pod.ts';
@@ -48,8 +49,9 @@ describe('volumes', () => {
   const at = (...path: string[]) => join(root, 'pods/u/volumes', ...path);
   const prepare = (...all: object[]) => volumes.prepare(podOf(...all), around);
 
-  it.skipIf(!existsSync('/dev/shm'))(
-    'keeps secrets and tokens in memory, and removes both parts of a pod (needs /dev/shm)',
+  itUnless(
+    existsSync('/dev/shm') ? undefined : 'there is no /dev/shm',
+    'keeps secrets and tokens in memory, and removes both parts of a pod',
     async () => {
       const memory = await mkdtemp('/dev/shm/hawser-test-');
       const memoryPlaces = [join(root, 'no tmpfs'), memory];
