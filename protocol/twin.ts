@@ -56,7 +56,25 @@ export const stateReportSchema = z.looseObject({
   }),
 });
 
+/** Attributes by name; null takes one away. */
+const attributesSchema = z
+  .record(
+    z.string(),
+    z
+      .looseObject({
+        value: z.string().optional(),
+        optional: z.boolean().nullish(),
+        metadata: z.looseObject({ type: z.string().optional() }).nullish(),
+      })
+      .nullable(),
+  )
+  .nullish();
+
+/** `device/<id>/updated` from the cloud. */
+export const attributesUpdateSchema = z.looseObject({ ...eventShape, attributes: attributesSchema });
+
 const memberSchema = z.looseObject({
+  attributes: attributesSchema,
   id: z.string(),
   name: z.string().optional(),
   description: z.string().optional(),
@@ -68,6 +86,9 @@ export const membershipSchema = z.looseObject({
   added_devices: z.array(memberSchema).nullish(),
   removed_devices: z.array(memberSchema).nullish(),
 });
+
+/** `membership/detail` from the cloud: all devices of the node. */
+export const memberListSchema = z.looseObject({ ...eventShape, devices: z.array(memberSchema).nullish() });
 
 /** `membership/detail` towards the cloud, sent as text. */
 export const membershipDetailSchema = z.looseObject({
@@ -83,6 +104,8 @@ export type StateUpdate = z.infer<typeof stateUpdateSchema>;
 export type StateReport = z.infer<typeof stateReportSchema>;
 export type Membership = z.infer<typeof membershipSchema>;
 export type Member = z.infer<typeof memberSchema>;
+export type MemberList = z.infer<typeof memberListSchema>;
+export type AttributeUpdate = NonNullable<z.infer<typeof attributesSchema>>;
 
 /** The states a device may report, compared in lower case. */
 export const deviceStates: ReadonlySet<string> = new Set(['ok', 'online', 'offline', 'unhealthy', 'unknown']);

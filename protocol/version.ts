@@ -13,6 +13,11 @@ export interface WireVersion {
 export const wireHistory: readonly WireVersion[] = [
   {
     date: '2026-11-20',
+    what: 'members of a membership may carry attributes, as they may in KubeEdge; our cloud sends none',
+    hash: 'b6fb929c09e5eaa1',
+  },
+  {
+    date: '2026-11-20',
     what: 'the answer to session/held names the pods of the node; an edge that does not look for them is none the worse',
     hash: 'ddf0cf77b93f33c7',
   },

@@ -8,12 +8,14 @@ import type { Sql } from '../store/connection.ts';
 import type { Store } from '../store/database.ts';
 import {
   type Device,
+  deleteAttribute,
   deleteDevice,
   deleteProperty,
   loadDevice,
   loadDevices,
   loadMarks,
   type Mark,
+  saveAttribute,
   saveDevice,
   saveMark,
   saveProperty,
@@ -109,6 +111,11 @@ function saveChange(sql: Sql, change: Change, marks: readonly Mark[]): void {
     const property = device.twin.get(name);
     if (property === undefined) deleteProperty(sql, deviceId, name);
     else saveProperty(sql, deviceId, name, property);
+  }
+  for (const name of change.attributes ?? []) {
+    const attribute = device.attributes.get(name);
+    if (attribute === undefined) deleteAttribute(sql, deviceId, name);
+    else saveAttribute(sql, deviceId, name, attribute);
   }
   for (const mark of marks) saveMark(sql, mark);
 }

@@ -19,7 +19,10 @@ import { CancelledError, describeError, ProtocolError } from '#protocol/errors.t
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 import type { LocalTopic } from '#protocol/topics.ts';
+import type { Member } from '#protocol/twin.ts';
 import type { Store } from '../store/database.ts';
+import { updateAttributes } from './attributes.ts';
+import { syncTwin } from './cloud-twin.ts';
 import { updateState } from './device-state.ts';
 import { Devices } from './devices.ts';
 import { createDmiMetrics, Dmi, type DmiMetrics } from './dmi/dmi.ts';
@@ -169,6 +172,18 @@ class Work {
         return;
       case 'membership':
         return this.#membership(message);
+      case 'members':
+        return this.#members(message.members);
+      case 'cloud-twin': {
+        const known = this.#devices.get(message.id);
+        await this.#settle(message.id, syncTwin(known, message.id, message.update, this.#moment()));
+        return;
+      }
+      case 'attributes': {
+        const { id, attributes } = message;
+        await this.#settle(id, updateAttributes(this.#devices.get(id), id, attributes, this.#moment()));
+        return;
+      }
       case 'device': {
         const known = this.#devices.get(message.id);
         const outcome = this.#specs.put(known, message.id, message.object, this.#moment());
@@ -240,6 +255,20 @@ class Work {
       this.#settle(member.id, addMember(this.#devices.get(member.id), member, this.#node, this.#moment())),
     );
     const removed = (membership.removed_devices ?? []).map(({ id }) => this.#remove(id));
+    await Promise.all([...added, ...removed]);
+  }
+
+  /**
+   * All devices of the node. Which of them are gone it says only of those that no Device object stands for: those
+   * go with a deletion of their own. An empty list says nothing.
+   */
+  async #members(members: readonly Member[]): Promise<void> {
+    const named = new Set(members.map(({ id }) => id));
+    const added = members.map((member) =>
+      this.#settle(member.id, addMember(this.#devices.get(member.id), member, this.#node, this.#moment())),
+    );
+    const strays = [...this.#devices.all()].filter(({ id, uid }) => uid === undefined && !named.has(id));
+    const removed = members.length === 0 ? [] : strays.map(({ id }) => this.#remove(id));
     await Promise.all([...added, ...removed]);
   }
 

@@ -3,6 +3,7 @@
 import { nodeTopic } from '#protocol/topics.ts';
 import { eventRequestSchema, type Member } from '#protocol/twin.ts';
 import type { Device } from '../store/twin-store.ts';
+import { withAttributes } from './attributes.ts';
 import { answered, errorBody, ignored, type Moment, type Outcome, type Reply } from './outcome.ts';
 import { parse } from './twin.ts';
 
@@ -12,14 +13,13 @@ const idPattern = /^[a-z0-9][a-z0-9.-]{0,252}\/[a-z0-9][a-z0-9.-]{0,252}$/;
 export function addMember(known: Device | undefined, member: Member, node: string, moment: Moment): Outcome {
   if (!idPattern.test(member.id)) return ignored(`"${member.id.slice(0, 200)}" is not a device id`);
   const description = member.description ?? known?.description ?? '';
-  if (known !== undefined && known.description === description) return answered([]);
-  const device: Device = {
-    ...(known ?? newDevice(member.id)),
-    description,
-  };
+  const row = known === undefined || known.description !== description;
+  const base: Device = { ...(known ?? newDevice(member.id)), description };
+  const { device, changed: attributes, replies } = withAttributes(base, member.attributes, moment);
+  if (!row && attributes.length === 0) return answered([]);
   return {
-    change: { deviceId: member.id, device, row: true, properties: [], marks: [] },
-    replies: known === undefined ? [membershipNews(node, moment, { added: device })] : [],
+    change: { deviceId: member.id, device, row, properties: [], attributes, marks: [] },
+    replies: [...(known === undefined ? [membershipNews(node, moment, { added: device })] : []), ...replies],
     refused: [],
     notes: [],
   };

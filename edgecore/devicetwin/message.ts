@@ -7,16 +7,35 @@ import { parseObjectPath } from '#protocol/resource-path.ts';
 import { type Device, deviceSchema } from '#protocol/resources/device.ts';
 import { type DeviceModel, deviceModelSchema } from '#protocol/resources/device-model.ts';
 import { type LocalTopic, parseLocalTopic } from '#protocol/topics.ts';
-import { type Membership, membershipSchema } from '#protocol/twin.ts';
+import {
+  type AttributeUpdate,
+  attributesUpdateSchema,
+  type Member,
+  type Membership,
+  memberListSchema,
+  membershipSchema,
+  type TwinUpdate,
+  twinUpdateSchema,
+} from '#protocol/twin.ts';
 
 export type TwinMessage =
   | { readonly kind: 'client'; readonly topic: LocalTopic; readonly payload: string }
   | { readonly kind: 'connection'; readonly connected: boolean }
   | { readonly kind: 'membership'; readonly membership: Membership }
+  | { readonly kind: 'members'; readonly members: readonly Member[] }
+  | { readonly kind: 'cloud-twin'; readonly id: string; readonly update: TwinUpdate }
+  | {
+      readonly kind: 'attributes';
+      readonly id: string;
+      readonly attributes: AttributeUpdate | null | undefined;
+    }
   | { readonly kind: 'device'; readonly id: string; readonly object: Device }
   | { readonly kind: 'device-gone'; readonly id: string; readonly uid: string | undefined }
   | { readonly kind: 'model'; readonly key: string; readonly model: DeviceModel | undefined }
   | { readonly kind: 'other'; readonly reason: string };
+
+/** What a cloud says of one device's twin and attributes. */
+const deviceResource = /^device\/([^/]+\/[^/]+?)(?:\/(twin\/cloud_updated|updated))?$/;
 
 /** @throws ProtocolError `malformed-content`, `malformed-path` */
 export function openMessage(envelope: Envelope): TwinMessage {
@@ -28,6 +47,25 @@ export function openMessage(envelope: Envelope): TwinMessage {
   if (route.source === source.meta) return openObject(envelope);
   if (header.parent_msg_id !== undefined) {
     return { kind: 'other', reason: 'a confirmation that nobody waits for any more' };
+  }
+  if (route.resource.includes('membership/detail')) {
+    const parsed = memberListSchema.safeParse(content);
+    if (!parsed.success) throw malformed(envelope, parsed.error.issues);
+    return { kind: 'members', members: parsed.data.devices ?? [] };
+  }
+  const [, id, what] = deviceResource.exec(route.resource) ?? [];
+  if (id !== undefined && what === 'twin/cloud_updated') {
+    const parsed = twinUpdateSchema.safeParse(content);
+    if (!parsed.success) throw malformed(envelope, parsed.error.issues);
+    return { kind: 'cloud-twin', id, update: parsed.data };
+  }
+  if (
+    id !== undefined &&
+    (what === 'updated' || (what === undefined && route.operation.includes('updated')))
+  ) {
+    const parsed = attributesUpdateSchema.safeParse(content);
+    if (!parsed.success) throw malformed(envelope, parsed.error.issues);
+    return { kind: 'attributes', id, attributes: parsed.data.attributes };
   }
   if (route.resource.includes('membership')) {
     const parsed = membershipSchema.safeParse(content);

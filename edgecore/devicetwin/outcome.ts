@@ -16,6 +16,8 @@ export interface Change {
   readonly row: boolean;
   /** Properties that are new, changed or (absent from the device's twin) gone. */
   readonly properties: readonly string[];
+  /** Attributes that are new, changed or (absent from the device) gone. */
+  readonly attributes?: readonly string[];
   readonly marks: readonly Pick<Mark, 'kind' | 'name'>[];
 }
 

@@ -133,6 +133,11 @@ export class TestEdge {
     );
   }
 
+  /** As a cloud says it, of the old kind. */
+  cloudSays(operation: string, resource: string, content: unknown): void {
+    this.#send({ source: 'devicecontroller', group: 'twin', operation, resource }, content);
+  }
+
   link(up: boolean): void {
     this.#send(
       { source: 'edgehub', group: 'resource', operation: 'connect', resource: connection.resource },

@@ -161,6 +161,23 @@ export function deleteProperty(sql: Sql, deviceId: string, name: string): void {
   sql.run("DELETE FROM twin_unsynced WHERE deviceid = ? AND kind = 'twin' AND name = ?", deviceId, name);
 }
 
+export function saveAttribute(sql: Sql, deviceId: string, name: string, attribute: Attribute): void {
+  sql.run(
+    `INSERT INTO device_attr (deviceid, name, value, optional, attr_type, metadata) VALUES (?, ?, ?, ?, ?, '{}')
+     ON CONFLICT (deviceid, name) DO UPDATE SET value = excluded.value, optional = excluded.optional,
+       attr_type = excluded.attr_type`,
+    deviceId,
+    name,
+    attribute.value,
+    attribute.optional ? 1 : 0,
+    attribute.type,
+  );
+}
+
+export function deleteAttribute(sql: Sql, deviceId: string, name: string): void {
+  sql.run('DELETE FROM device_attr WHERE deviceid = ? AND name = ?', deviceId, name);
+}
+
 /** The device with all that belongs to it. */
 export function deleteDevice(sql: Sql, id: string): void {
   sql.run('DELETE FROM device WHERE id = ?', id);
