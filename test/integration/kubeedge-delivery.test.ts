@@ -110,6 +110,17 @@ describe('delivery to a KubeEdge edge', () => {
     await expect.poll(async () => (await notes()).has(name), { timeout: 5_000 }).toBe(false);
   });
 
+  test('what cannot be noted is not sent, but later', async () => {
+    await connect();
+    await settled();
+    at.cloud.api.failNext((verb, { plural }) => verb === 'create' && plural === 'objectsyncs');
+    const pod = await addPod('web');
+    await settled();
+    expect(pushes()).not.toContain('update default/pod/web');
+    await pushed('update default/pod/web');
+    expect([...(await notes()).keys()]).toContain(`${node}.${pod.metadata.uid}`);
+  });
+
   test('a configMap is pushed after it was asked for, goes with its last reference, and not before', async () => {
     await at.cloud.api.create(maps, { metadata: { name: 'map' }, data: {} });
     await addPod('one');
