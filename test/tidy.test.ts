@@ -42,6 +42,18 @@ describe('the repository', () => {
     expect(exceptions().filter((path) => !paths.has(path))).toEqual([]);
   });
 
+  test('names no limit that nothing keeps to', () => {
+    const of = (path: string) => sources.find((source) => source.path === path)?.code ?? [];
+    const names = ['protocol/limits.ts', 'apiserver/limits.ts'].flatMap((path) =>
+      of(path).flatMap((line) => /^ {2}(?:readonly )?(\w+):/.exec(line)?.[1] ?? []),
+    );
+    const others = sources.filter(({ path }) => !path.endsWith('/limits.ts') && path !== 'test/tidy.test.ts');
+    const used = new Set(others.flatMap(({ code }) => code.join('\n').match(/\w+/g) ?? []));
+    const unused = names.filter((name) => !used.has(name));
+    expect(names.length).toBeGreaterThan(60);
+    expect(unused).toEqual([]);
+  });
+
   test('has no file that nothing names', () => {
     const unnamed = sources.filter(({ path }) => {
       const name = path.split('/').at(-1) ?? '';
