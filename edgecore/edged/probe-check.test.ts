@@ -121,7 +121,8 @@ describe('a check', () => {
         socket.resume();
       }),
     );
-    for (let n = 0; n < 10; n += 1) await Promise.all(Array.from({ length: 100 }, () => ask(http(port), 200)));
+    for (let n = 0; n < 10; n += 1)
+      await Promise.all(Array.from({ length: 100 }, () => ask(http(port), 200)));
     expect(accepted).toBeGreaterThan(500);
     await expect.poll(() => open).toBe(0);
     expect(await ask(http(port), 20)).toEqual({ ok: false, message: 'no answer within 0.02 s' });

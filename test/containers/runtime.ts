@@ -1,5 +1,8 @@
 /** The container runtime that `test/containers/up` started, for tests that need a real one. */
 
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { packageRoot } from '#beehive/package-root.ts';
@@ -24,4 +27,13 @@ export function openCri(instance: string, socket = criEndpoint.replace(/^unix:\/
 /** Removes all that carries the instance id. */
 export async function removeAll(runtime: RuntimeService): Promise<void> {
   for (const { id } of await runtime.listPodSandboxes()) await runtime.removePodSandbox(id);
+}
+
+/** The mark that the edge whose files lie below the directory puts on what is its own. */
+export async function instanceOf(edgeDirectory: string): Promise<string> {
+  const files = await readdir(edgeDirectory, { recursive: true });
+  const mark = files.find((file) => file.endsWith('containers.json')) ?? '';
+  return z
+    .object({ instance: z.string() })
+    .parse(JSON.parse(await readFile(join(edgeDirectory, mark), 'utf8'))).instance;
 }

@@ -13,7 +13,7 @@ import { isNotFound } from '#cloudcore/kube/kube-api.ts';
 import type { Sandbox } from '#edgecore/edged/runtime/runtime-service.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
-import { criEndpoint, criImage, needsCri, openCri } from '../containers/runtime.ts';
+import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
 import { eventually, Workspace } from './workspace.ts';
 
@@ -201,12 +201,7 @@ describeUnless(needsCri, 'pods as containers', () => {
 
   /** The runtime as this edge marks what is its own. */
   async function edgeRuntime() {
-    const files = await everything(space.edgeDir(node));
-    const mark = files.find((file) => file.endsWith('containers.json')) ?? '';
-    const { instance } = JSON.parse(await readFile(join(space.edgeDir(node), mark), 'utf8')) as {
-      instance: string;
-    };
-    return openCri(instance);
+    return openCri(await instanceOf(space.edgeDir(node)));
   }
 
   async function edgeSandboxes(): Promise<readonly Sandbox[]> {
