@@ -6,19 +6,14 @@
 
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, TLSSocket } from 'node:tls';
+import { createServer as createTlsServer } from 'node:tls';
 import type { Aedes, Client } from 'aedes';
 import type { Log } from '#beehive/log.ts';
 import { TransportError } from '#protocol/errors.ts';
 import { brokerLimits } from '#protocol/limits.ts';
 import { topicMatches } from '#protocol/topics.ts';
-import {
-  type AccessOptions,
-  BrokerAccess,
-  type Identity,
-  mayPublish,
-  maySubscribe,
-} from './broker-access.ts';
+import { createAdmission } from './admission.ts';
+import { type AccessOptions, BrokerAccess, mayPublish, maySubscribe } from './broker-access.ts';
 import { filterRefusal, Retained, topicRefusal } from './broker-rules.ts';
 import { type ClientFault, ClientStream } from './client-stream.ts';
 import type { Filters, MqttLink, Receive } from './link.ts';
@@ -128,60 +123,22 @@ async function createTls(
   return createTlsServer(options, serve);
 }
 
-/** The name of a certificate that TLS has verified. */
-function certificateName(client: Client): string | undefined {
-  const stream: unknown = client.conn;
-  const socket = stream instanceof ClientStream ? stream.socket : undefined;
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
-  const name: unknown = socket.getPeerCertificate().subject?.CN;
-  return typeof name === 'string' ? name : undefined;
-}
-
 async function createAedes(
   access: BrokerAccess,
   { filters, receive, refused, log }: BrokerComponents,
 ): Promise<Aedes> {
   const { Aedes } = await import('aedes');
   const retained = new Retained();
-  const sessions = new Set<string>();
+  const admission = createAdmission(access, { refused, log });
   const subscriptions = new WeakMap<Client, Set<string>>();
-  const identities = new WeakMap<Client, Identity>();
-  const live = new Map<string, Client>();
   return await Aedes.createBroker({
     concurrency,
     connectTimeout: brokerLimits.connectTimeoutMs,
     maxTopicLevels: brokerLimits.topicLevelsMax,
-    preConnect(_, packet, answer) {
-      const { clientId } = packet;
-      const kept = packet.clean === false;
-      const fits =
-        Buffer.byteLength(clientId) <= brokerLimits.clientIdBytesMax &&
-        (!kept || sessions.has(clientId) || sessions.size < brokerLimits.sessionsMax);
-      if (!fits) refused('connect');
-      answer(null, fits);
-    },
-    authenticate(client, username, password, answer) {
-      const identity = access.identify({ username, password, certificateName: certificateName(client) });
-      const fits = identity !== undefined && access.claim(client.id, identity.user);
-      if (fits) {
-        identities.set(client, identity);
-        if (client.clean) sessions.delete(client.id);
-        else sessions.add(client.id);
-        live.set(client.id, client);
-        client.conn.once('close', () => {
-          // Another connection of the same user may have taken the id over.
-          if (live.get(client.id) !== client) return;
-          live.delete(client.id);
-          if (!sessions.has(client.id)) access.release(client.id);
-        });
-      } else {
-        refused('user');
-        log.debug({ client: client.id, user: username }, 'MQTT client refused');
-      }
-      answer(null, fits);
-    },
+    preConnect: admission.preConnect,
+    authenticate: admission.authenticate,
     authorizePublish(client, packet, answer) {
-      const rules = client === null ? undefined : identities.get(client)?.rules;
+      const rules = admission.rulesOf(client);
       const allowed = rules === undefined || mayPublish(rules, packet.topic);
       const reason = topicRefusal(packet.topic) ?? (allowed ? undefined : 'this user may not publish there');
       if (reason !== undefined) {
@@ -199,7 +156,7 @@ async function createAedes(
     authorizeSubscribe(client, subscription, answer) {
       const known = subscriptions.get(client) ?? new Set();
       const reason = filterRefusal(subscription.topic);
-      const rules = identities.get(client)?.rules ?? {};
+      const rules = admission.rulesOf(client) ?? {};
       const allowed = maySubscribe(rules, subscription.topic);
       const room = known.has(subscription.topic) || known.size < brokerLimits.subscriptionsPerClientMax;
       if (reason !== undefined || !room || !allowed) {
