@@ -8,6 +8,7 @@ export class KeadmError extends HawserError<
   | { code: 'bad-flag'; flag: string }
   | { code: 'not-found'; what: string }
   | { code: 'name-taken'; node: string }
+  | { code: 'hook-failed'; flag: string; file: string }
   | { code: 'already-set-up'; where: string }
   | { code: 'preflight'; failed: readonly string[] }
   | { code: 'service-failed'; service: string; logFile: string }

@@ -2,17 +2,30 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import type { z } from 'zod';
 import { systemClock } from '#beehive/clock.ts';
 import { describeError } from '#protocol/errors.ts';
 import { debugCheck } from './commands/debug.ts';
 import { getToken } from './commands/gettoken.ts';
-import { init } from './commands/init.ts';
+import { describeInit, init } from './commands/init.ts';
 import { join } from './commands/join.ts';
 import { resetCloud, resetEdge } from './commands/reset.ts';
 import { createToken, deleteToken, formatTokens, listTokens } from './commands/token.ts';
-import { formatVersion, type VersionFormat } from './commands/version.ts';
+import { formatVersion } from './commands/version.ts';
 import { KeadmError } from './errors.ts';
-import { createHost } from './host.ts';
+import {
+  checkFlags,
+  createTokenFlags,
+  initFlags,
+  joinFlags,
+  parsePort,
+  resetFlags,
+  type TokenFlags,
+  tokenFlags,
+  versionFlags,
+} from './flags.ts';
+import { runHook } from './hook.ts';
+import { createHost, type Host } from './host.ts';
 import { findCloudAddress, joinCommand } from './join-command.ts';
 import { formatFindings, subjects } from './preflight/finding.ts';
 
@@ -39,6 +52,8 @@ const withoutEffect = {
   check: ['-d, --domain <name>', '-D, --dns-ip <address>', '-i, --ip <address>'],
 };
 
+const preRunFlag = ['--pre-run <file>', 'run this program first'] as const;
+const postRunFlag = ['--post-run <file>', 'run this program when all is done'] as const;
 const ignoreFlag = [
   '--ignore-preflight-errors <checks>',
   'go on although these checks fail: their names with commas between, or all',
@@ -57,19 +72,15 @@ addIgnored(program.command('init'), withoutEffect.init)
   .option('--kube-config <file>', 'use the cluster of this kubeconfig instead of the embedded API')
   .option('--set <path=value>', 'change a field of cloudcore.yaml (may be repeated)', collect, [])
   .option('--api-port <port>', 'port of the embedded API', parsePort, 6443)
+  .option('-d, --dry-run', 'print the config and the objects that init would write, and do nothing')
   .option('--force', 'accepted for compatibility: init may always be repeated')
   .option(...ignoreFlag)
   .option(...dataDirFlag)
-  .action(async (flags) => {
-    warnIgnored(flags, withoutEffect.init);
-    const cloud = await init(
-      {
-        ...flags,
-        advertiseAddress: splitList(flags.advertiseAddress),
-        ignorePreflightErrors: splitNames(flags.ignorePreflightErrors),
-      },
-      createHost(print),
-    );
+  .action(async (given) => {
+    warnIgnored(given, withoutEffect.init);
+    const flags = initFlags.parse(given);
+    if (flags.dryRun) return print(await describeInit(flags));
+    const cloud = await init(flags, createHost(print));
     const dataDir = flags.dataDir === undefined ? '' : ` --data-dir ${flags.dataDir}`;
     const kubeConfig = flags.kubeConfig === undefined ? '' : ` --kube-config ${flags.kubeConfig}`;
     const certPort = cloud.bootstrapPort === 10002 ? '' : ` --certport=${cloud.bootstrapPort}`;
@@ -85,7 +96,10 @@ withJoinCommand(program.command('gettoken'))
   .description('print the token that `keadm join` takes, and nothing else')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
-  .action(async (flags) => print(await tokenOrCommand(await getToken(flags), flags)));
+  .action(async (given) => {
+    const flags = tokenFlags.parse(given);
+    print(await tokenOrCommand(await getToken(flags), flags));
+  });
 
 const token = program
   .command('token')
@@ -97,19 +111,23 @@ withJoinCommand(token.command('create'))
   .option('--node <name>', 'the one node that may join with it (without it: every node)')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
-  .action(async (flags) => print(await tokenOrCommand((await createToken(flags, flags)).text, flags)));
+  .action(async (given) => {
+    const flags = createTokenFlags.parse(given);
+    print(await tokenOrCommand((await createToken(flags, flags)).text, flags));
+  });
 token
   .command('list')
   .description('show the tokens that were made and not deleted, and how often each was used')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
-  .action(async (flags) => print(formatTokens(await listTokens(flags), systemClock.now())));
+  .action(async (given) => print(formatTokens(await listTokens(tokenFlags.parse(given)), systemClock.now())));
 token
   .command('delete <id...>')
   .description('make tokens useless at once; nodes that joined with them stay')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
-  .action(async (ids: string[], flags) => {
+  .action(async (ids: string[], given) => {
+    const flags = tokenFlags.parse(given);
     for (const id of ids) {
       await deleteToken(id, flags);
       print(`token ${id} deleted`);
@@ -141,28 +159,30 @@ addIgnored(program.command('join'), withoutEffect.join)
   .option('--cgroupdriver <driver>', 'accepted for compatibility: the runtime is asked for its driver')
   .option('--certPath <dir>', 'accepted for compatibility: see --data-dir')
   .option('--set <path=value>', 'change a field of edgecore.yaml (may be repeated)', collect, [])
+  .option(...preRunFlag)
+  .option(...postRunFlag)
   .option(...ignoreFlag)
   .option(...dataDirFlag)
-  .action(async (flags) => {
-    warnIgnored(flags, withoutEffect.join);
+  .action(async (given) => {
+    warnIgnored(given, withoutEffect.join);
+    const flags = joinFlags.parse(given);
     if (flags.hubProtocol === 'quic') {
       throw new KeadmError('--hub-protocol quic: that transport is not in this version; use websocket', {
         code: 'bad-flag',
         flag: '--hub-protocol',
       });
     }
-    await join(
+    const token = readTokenFlag(flags);
+    await withHooks(
       {
         ...flags,
-        token: readTokenFlag(flags),
+        token,
         nodeName: flags.edgenodeName,
         certPort: flags.certport,
-        labels: splitLabels(flags.labels),
         runtimeEndpoint: flags.remoteRuntimeEndpoint,
         cloudcoreIpPort: flags.cloudcoreIpport,
-        ignorePreflightErrors: splitNames(flags.ignorePreflightErrors),
       },
-      createHost(print),
+      join,
     );
   });
 
@@ -173,13 +193,19 @@ reset
   .option('--force', 'accepted for compatibility')
   .option('--kube-config <file>', 'accepted for compatibility: init recorded which one')
   .option(...dataDirFlag)
-  .action((flags) => resetCloud(flags, createHost(print)));
+  .action((given) => resetCloud(resetFlags.parse(given), createHost(print)));
 reset
   .command('edge')
   .description('remove the edge from this machine, its pods included')
   .option('--force', 'accepted for compatibility')
+  .option(
+    '--remote-runtime-endpoint <endpoint>',
+    'accepted for compatibility: the config of the edge names it',
+  )
   .option(...dataDirFlag)
-  .action((flags) => resetEdge(flags, createHost(print)));
+  .option(...preRunFlag)
+  .option(...postRunFlag)
+  .action((given) => withHooks(resetFlags.parse(given), resetEdge));
 
 addIgnored(
   program.command('debug').description('find out what is wrong').command('check [what...]'),
@@ -200,8 +226,9 @@ addIgnored(
     ]),
   )
   .option(...dataDirFlag)
-  .action(async (what: string[], flags) => {
-    warnIgnored(flags, withoutEffect.check);
+  .action(async (what: string[], given) => {
+    warnIgnored(given, withoutEffect.check);
+    const flags = checkFlags.parse(given);
     const options = {
       ...flags,
       cloudcoreIpPort: flags.cloudcoreIpport ?? flags.cloudHubServer,
@@ -220,7 +247,7 @@ program
   .addOption(
     new Option('-o, --output <format>', 'how').choices(['text', 'yaml', 'json', 'short']).default('text'),
   )
-  .action((flags: { output: VersionFormat }) => print(formatVersion(flags.output)));
+  .action((given) => print(formatVersion(versionFlags.parse(given).output)));
 
 try {
   await program.parseAsync();
@@ -228,6 +255,17 @@ try {
 } catch (error) {
   process.stderr.write(`keadm: ${describeError(error)}\n`);
   process.exit(1);
+}
+
+/** Does the work between the operator's own two programs. */
+async function withHooks<O extends { preRun?: string | undefined; postRun?: string | undefined }>(
+  options: O,
+  work: (options: O, host: Host) => Promise<unknown>,
+): Promise<void> {
+  const host = createHost(print);
+  await runHook('--pre-run', options.preRun, host.steps);
+  await work(options, host);
+  await runHook('--post-run', options.postRun, host.steps);
 }
 
 function withJoinCommand(command: Command): Command {
@@ -240,16 +278,7 @@ function withJoinCommand(command: Command): Command {
     .option('-s, --certport <port>', 'its port for certificates (default: as configured)', parsePort);
 }
 
-async function tokenOrCommand(
-  text: string,
-  flags: {
-    printJoinCommand?: true;
-    cloudcoreIpport?: string;
-    certport?: number;
-    dataDir?: string;
-    node?: string;
-  },
-): Promise<string> {
+async function tokenOrCommand(text: string, flags: TokenFlags): Promise<string> {
   if (!flags.printJoinCommand) return text;
   const { cloudcoreIpport: cloudcoreIpPort, certport: certPort, dataDir } = flags;
   return joinCommand(await findCloudAddress({ cloudcoreIpPort, certPort, dataDir }), text, flags.node);
@@ -268,37 +297,7 @@ function warnIgnored(given: Record<string, unknown>, flags: readonly string[]): 
   }
 }
 
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (Number.isInteger(port) && port > 0 && port < 65536) return port;
-  throw new KeadmError(`"${text}" is not a port`, { code: 'bad-flag', flag: 'port' });
-}
-
-function splitList(text: string | undefined): string[] | undefined {
-  return text
-    ?.split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
-}
-
-function splitNames(text: string | undefined): string[] | undefined {
-  return splitList(text)?.map((name) => name.toLowerCase());
-}
-
-function splitLabels(text: string | undefined): Record<string, string> {
-  const labels = (splitList(text) ?? []).map((item) => {
-    const at = item.indexOf('=');
-    if (at <= 0)
-      throw new KeadmError(`--labels: "${item}" is not of the form key=value`, {
-        code: 'bad-flag',
-        flag: '--labels',
-      });
-    return [item.slice(0, at), item.slice(at + 1)] as const;
-  });
-  return Object.fromEntries(labels);
-}
-
-function readTokenFlag(flags: { token?: string; tokenFile?: string }): string {
+function readTokenFlag(flags: Pick<z.infer<typeof joinFlags>, 'token' | 'tokenFile'>): string {
   const text =
     flags.tokenFile !== undefined
       ? readFileSync(flags.tokenFile, 'utf8')

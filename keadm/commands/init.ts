@@ -156,6 +156,15 @@ async function checkMachine(
   await preflight(plan, ignorePreflightErrors, host);
 }
 
+/** What init would write, as YAML documents: the config of cloudcore, and the objects for the API. */
+export async function describeInit(options: InitOptions): Promise<string> {
+  const addresses = options.advertiseAddress?.length ? options.advertiseAddress : [hostAddress()];
+  const configText = formatYaml(cloudcoreConfig(cloudLayout(options.dataDir), addresses, options.set ?? []));
+  parseConfig(configText, '--set', cloudcoreConfigFormat);
+  const manifests = [...(await readPackageManifests('crds')), ...cloudcoreRbac().map(toManifest)];
+  return [configText, ...manifests.map(({ object }) => formatYaml(object))].join('---\n').trimEnd();
+}
+
 export function cloudServices(layout: CloudLayout, addresses: readonly string[], apiPort: number) {
   // The first stands in the kubeconfigs, and the API listens on loopback only.
   const advertised = [...new Set(['127.0.0.1', ...addresses])].join(',');

@@ -5,7 +5,7 @@
 
 import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readdir, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -28,6 +28,20 @@ describe('what is set up', () => {
     space = await Workspace.open();
   });
   afterAll(() => space.close());
+
+  it('nothing, when asked for a dry run: it prints what it would write', async () => {
+    const { code, stdout } = await space.init('--dry-run');
+    expect(code).toBe(0);
+    for (const text of [
+      'kind: CloudCore',
+      `port: ${space.ports.hub}`,
+      'kind: CustomResourceDefinition',
+      'kind: ClusterRole',
+    ]) {
+      expect(stdout).toContain(text);
+    }
+    expect(existsSync(space.cloudDir)).toBe(false);
+  });
 
   it('a cloud, cold, well within its time, on the address it is told', async () => {
     const startedMs = performance.now();
@@ -76,6 +90,19 @@ describe('what is set up', () => {
       expect(logs.length).toBeGreaterThan(0);
       for (const log of logs) if (!log.startsWith('`')) expect(await readFile(log, 'utf8')).not.toBe('');
     }
+  });
+
+  it("the operator's own programs, before and after, and no work after one that fails", async () => {
+    const script = join(space.dir, 'hook.sh');
+    await writeFile(script, '#!/bin/sh\necho "hook of $PWD"\n', { mode: 0o755 });
+    const again = await space.join(node, token, '--pre-run', script, '--post-run', script);
+    expect(again.code, again.stderr).toBe(0);
+    expect(again.stdout.match(/^hook of /gm)).toHaveLength(2);
+    await writeFile(script, '#!/bin/sh\nexit 7\n', { mode: 0o755 });
+    const refused = await space.join('other', token, '--pre-run', script);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(`--pre-run ${script} ended with 7`);
+    expect(existsSync(space.edgeDir('other'))).toBe(false);
   });
 
   it('an edge that nobody can reach from outside: it only listens on loopback', async () => {
