@@ -61,6 +61,8 @@ export interface EdgedComponents {
 
 const storedTimeoutMs = 10_000;
 const orphansEveryMs = 60_000;
+/** Between two looks for orphans, however many appear. */
+const orphansApartMs = 2000;
 const podDrainMs = 5000;
 const endedMax = 1024;
 
@@ -91,6 +93,7 @@ class Edged {
   readonly #log: Log;
   readonly #workers = new Map<string, Running>();
   readonly #ended = new Set<string>();
+  #orphanSeen = new AbortController();
   #workerComponents: PodWorkerComponents | undefined;
   #sender: StatusSender | undefined;
   #node: NodeStatus | undefined;
@@ -340,18 +343,24 @@ class Edged {
   }
 
   async #followRuntime(signal: AbortSignal): Promise<void> {
-    for await (const { podUid } of this.#with.runtime.events(signal))
-      this.#workers.get(podUid)?.worker.poke();
+    for await (const { podUid, type } of this.#with.runtime.events(signal)) {
+      const known = this.#workers.get(podUid);
+      if (known !== undefined) known.worker.poke();
+      else if (type === 'created') this.#orphanSeen.abort();
+    }
   }
 
   async #removeOrphansNowAndThen(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      this.#orphanSeen = new AbortController();
       try {
         await this.#removeOrphans();
       } catch (error) {
         this.#log.warn({ err: error }, 'cannot remove orphans');
       }
-      await this.#with.clock.sleep(orphansEveryMs, signal).catch(() => {});
+      const seen = this.#orphanSeen.signal;
+      await this.#with.clock.sleep(orphansEveryMs, AbortSignal.any([signal, seen])).catch(() => {});
+      if (seen.aborted) await this.#with.clock.sleep(orphansApartMs, signal).catch(() => {});
     }
   }
 

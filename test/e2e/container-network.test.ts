@@ -102,7 +102,7 @@ describeUnless(needsCri, 'the network of containers', () => {
     await mine.runPodSandbox(config('orphan'));
     const foreign = await other.runPodSandbox(config('foreign'));
     try {
-      await eventually('the orphan gone', 65_000, async () =>
+      await eventually('the orphan gone', 20_000, async () =>
         (await mine.listPodSandboxes({ podUid: 'orphan' })).length === 0 ? true : undefined,
       );
       expect((await other.podSandboxStatus(foreign)).state).toBe('ready');
