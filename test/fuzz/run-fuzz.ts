@@ -41,9 +41,13 @@ export async function runFuzz(cases: number, seed: number, timeoutMs: number): P
     child.stderr.on('data', (chunk) => {
       texts.err = `${texts.err}${String(chunk)}`.slice(-4_000);
     });
-    const hung = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const kill = () => child.kill('SIGKILL');
+    const hung = setTimeout(kill, timeoutMs);
+    // When another run has failed, the test is over, and nobody waits for this one.
+    process.once('exit', kill);
     child.on('close', (code, signal) => {
       clearTimeout(hung);
+      process.off('exit', kill);
       rmSync(outfile, { force: true });
       const line = texts.out.trim().split('\n').at(-1) ?? '';
       if (code === 0 && line.startsWith('{')) resolve(JSON.parse(line));
