@@ -112,7 +112,15 @@ export class EdgeLink {
       try {
         const options = { timeoutMs: registerTimeoutMs, signal };
         const answer = await this.#client.call('MapperRegister', { withData: true, mapper }, options);
-        const { modelList: models, deviceList: devices } = registerAnswerSchema.parse(answer);
+        const read = registerAnswerSchema.safeParse(answer);
+        if (!read.success) {
+          throw new RpcError('the edge answered what is no registration', {
+            code: 'rpc',
+            status: 'DATA_LOSS',
+            method: 'MapperRegister',
+          });
+        }
+        const { modelList: models, deviceList: devices } = read.data;
         log.info({ devices: devices.length }, 'registered at the edge');
         assigned({ models, devices });
         return;

@@ -34,11 +34,11 @@ export class Fleet {
 
   /** All that there is: what is not named is gone. */
   assign({ models, devices }: Assignment): void {
-    const named = new Set(devices.map(idOf));
+    const named = new Set(devices.slice(0, devicesMax).map(idOf));
     for (const id of [...this.#messages.keys()]) if (!named.has(id)) this.remove(id);
     this.#models.clear();
     for (const model of models) this.#models.set(idOf(model), model);
-    for (const device of devices) this.put(device);
+    for (const device of devices.slice(0, devicesMax)) this.put(device);
   }
 
   putModel(model: ModelMessage): void {

@@ -1,5 +1,5 @@
 import { lstatSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { registerAnswerSchema } from '#protocol/dmi/messages.ts';
@@ -209,6 +209,19 @@ describe('a mapper', () => {
     edge.published.length = 0;
     await mapper.serve();
     await edge.until(() => said().includes('online'));
+  });
+
+  test('that hangs, and whose socket still takes connections, is as good as dead', async () => {
+    await mapper.serve();
+    await mapper.register();
+    await mapper.call('ReportDeviceStates', { deviceName: 't1', deviceNamespace: 'default', state: 'ok' });
+    await mapper.die();
+    const sockets: Socket[] = [];
+    const dumb = createServer((socket) => sockets.push(socket.on('error', () => {})));
+    await new Promise<void>((resolve) => dumb.listen(mapper.socket, resolve));
+    await edge.until(() => JSON.stringify(edge.published).includes('"state":"unknown"'));
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => dumb.close(resolve));
   });
 
   test('of a protocol that another serves takes its devices over', async () => {
