@@ -1,4 +1,4 @@
-/** One real edgecore at a real cloud, joined as keadm joins it, with the runtime of processes. */
+/** One real edgecore at a real cloud, joined as keadm joins it. */
 
 import { randomUUID } from 'node:crypto';
 import { join as joinPath } from 'node:path';
@@ -25,7 +25,10 @@ export interface BenchEdge {
 
 export const pods = { apiVersion: 'v1', plural: 'pods', namespace: 'default' };
 
-export async function startEdge(cloud: BenchCloud): Promise<BenchEdge> {
+export async function startEdge(
+  cloud: BenchCloud,
+  runsOn: { readonly runtime: 'process' | 'cri'; readonly runtimeEndpoint?: string } = { runtime: 'process' },
+): Promise<BenchEdge> {
   const name = `bench-${randomUUID().slice(0, 6)}`;
   const dataDir = joinPath(cloud.dir, name);
   const meter = await TlsMeter.to(cloud.hubPort);
@@ -35,8 +38,8 @@ export async function startEdge(cloud: BenchCloud): Promise<BenchEdge> {
     token: cloud.token,
     nodeName: name,
     dataDir,
-    runtime: 'process',
-  } as const;
+    ...runsOn,
+  };
   const { broker } = await join(options, cloud.host);
   return {
     node: name,
