@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { JsonObject, KubeObject } from '../kube-object.ts';
-import { type NodeLoad, place } from './placement.ts';
-import { parseQuantity } from './quantity.ts';
+import { amountOf, type NodeLoad, place } from './placement.ts';
 
 function node(
   name: string,
@@ -83,5 +82,5 @@ test.each([
   ['', 0],
   ['many', 0],
 ])('quantity %s is %s', (text, amount) => {
-  expect(parseQuantity(text)).toBe(amount);
+  expect(amountOf(text)).toBe(amount);
 });

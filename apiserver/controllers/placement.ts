@@ -1,5 +1,6 @@
 /** Decides which node a pod goes to: selectors, affinity to nodes, taints, room; then the node with the fewest pods. Pure. */
 
+import { parseQuantity } from '#protocol/quantity.ts';
 import {
   isJsonObject,
   type JsonObject,
@@ -9,7 +10,6 @@ import {
   valueAt,
 } from '../kube-object.ts';
 import { selectsNode } from './node-fit.ts';
-import { parseQuantity } from './quantity.ts';
 import { tolerates, unschedulableTaint, untoleratedTaint } from './tolerations.ts';
 
 export type Placement =
@@ -83,11 +83,11 @@ function missingRoom(pod: KubeObject, { node, pods }: NodeLoad): string | undefi
   const allocatable = valueAt(node, 'status', 'allocatable') ?? valueAt(node, 'status', 'capacity');
   if (!isJsonObject(allocatable)) return undefined;
   const mostPods = allocatable.pods;
-  if (mostPods !== undefined && pods.length + 1 > parseQuantity(mostPods)) return 'Too many pods';
+  if (mostPods !== undefined && pods.length + 1 > amountOf(mostPods)) return 'Too many pods';
   for (const [name, wanted] of requests(pod)) {
     if (wanted === 0) continue;
     const used = pods.reduce((sum, other) => sum + (requests(other).get(name) ?? 0), 0);
-    if (used + wanted > parseQuantity(allocatable[name] ?? '0')) return `Insufficient ${name}`;
+    if (used + wanted > amountOf(allocatable[name])) return `Insufficient ${name}`;
   }
   return undefined;
 }
@@ -107,7 +107,11 @@ function requests(pod: KubeObject): ReadonlyMap<string, number> {
 
 function requestsOf(container: JsonObject): readonly (readonly [string, number])[] {
   const stated = valueAt(container, 'resources', 'requests');
-  return isJsonObject(stated)
-    ? Object.entries(stated).map(([name, amount]) => [name, parseQuantity(amount)])
-    : [];
+  return isJsonObject(stated) ? Object.entries(stated).map(([name, amount]) => [name, amountOf(amount)]) : [];
+}
+
+/** What is not a quantity counts as nothing. */
+export function amountOf(value: unknown): number {
+  const amount = parseQuantity(String(value ?? '0'));
+  return Number.isFinite(amount) ? amount : 0;
 }

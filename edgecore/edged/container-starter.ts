@@ -6,11 +6,12 @@
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { CancelledError, describeError } from '#protocol/errors.ts';
+import { parseQuantity } from '#protocol/quantity.ts';
 import { type ClusterObjects, ObjectUnavailableError } from './cluster-objects.ts';
 import { containerConfig } from './container-config.ts';
 import { ContainerConfigError, resolveEnv } from './env.ts';
 import type { EventRecorder } from './events.ts';
-import { type PodSurroundings, parseQuantity } from './fields.ts';
+import type { PodSurroundings } from './fields.ts';
 import type { Step } from './plan.ts';
 import type { Pod, PodContainer } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';

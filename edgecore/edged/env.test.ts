@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { parseQuantity } from '#protocol/quantity.ts';
 import { type ClusterObjects, ObjectUnavailableError } from './cluster-objects.ts';
 import { resolveEnv } from './env.ts';
 import { expand } from './expand.ts';
-import { parseQuantity } from './fields.ts';
 import { podSchema } from './pod.ts';
 
 const around = {

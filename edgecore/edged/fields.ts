@@ -1,5 +1,6 @@
 /** Values that a pod reads about itself: fieldRef and resourceFieldRef, for env and downwardAPI volumes. */
 
+import { parseQuantity } from '#protocol/quantity.ts';
 import { type Pod, type PodContainer, podNamespace } from './pod.ts';
 
 export interface PodSurroundings {
@@ -56,32 +57,6 @@ export function resourceValue(
   const amount = parseQuantity(set ?? (kind === 'limits' ? (around.allocatable[name] ?? '0') : '0'));
   const divisor = parseQuantity(reference.divisor ?? '1') || 1;
   return String(Math.ceil(amount / divisor - 1e-9));
-}
-
-const suffixes: Readonly<Record<string, number>> = {
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
-};
-
-/** NaN for what is no quantity. */
-export function parseQuantity(text: string): number {
-  const match = /^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(|[numkMGTPE]|[KMGTPE]i)$/.exec(text);
-  if (match?.[1] === undefined || match[2] === undefined) return Number.NaN;
-  return Number(match[1]) * (suffixes[match[2]] ?? Number.NaN);
 }
 
 function formatMap(map: Readonly<Record<string, string>> | null | undefined): string {

@@ -3,8 +3,8 @@
  * and limits, and of the out-of-memory score, are the kubelet's, because people tune their pods by them.
  */
 
+import { parseQuantity } from '#protocol/quantity.ts';
 import { ContainerConfigError } from './env.ts';
-import { parseQuantity } from './fields.ts';
 import type { Pod, PodContainer } from './pod.ts';
 import { qosClass } from './pod-status.ts';
 import type {

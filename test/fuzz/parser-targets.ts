@@ -24,12 +24,12 @@ import { TokenIssuer } from '#cloudcore/cloudhub/token.ts';
 import { cloudcoreConfigFormat, cloudcoreConfigSchema } from '#cloudcore/config.ts';
 import { edgecoreConfigSchema, edgecoreFormat } from '#edgecore/config.ts';
 import { parseDurationMs } from '#edgecore/edged/duration.ts';
-import { parseQuantity } from '#edgecore/edged/fields.ts';
 import { routeOf } from '#edgecore/edgehub/route.ts';
 import { parseToken } from '#edgecore/edgehub/token.ts';
 import { filterRefusal, topicRefusal } from '#edgecore/eventbus/broker-rules.ts';
 import { catalogue, isMessageKind, type MessageKind } from '#protocol/catalogue.ts';
 import { open, openFromNode } from '#protocol/open.ts';
+import { parseQuantity } from '#protocol/quantity.ts';
 import {
   parseDeviceId,
   parseDevicePath,

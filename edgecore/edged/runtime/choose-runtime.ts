@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
+import { parseQuantity } from '#protocol/quantity.ts';
 import type { EdgedConfig } from '../config.ts';
-import { parseQuantity } from '../fields.ts';
 import { createProcessRuntime, removeProcessRuntime } from './process-runtime.ts';
 import type { RuntimeService } from './runtime-service.ts';
 
