@@ -110,6 +110,8 @@ class Work {
   #news = new AbortController();
   /** The certificate whose renewal is awaited, and how to stop that. */
   #renewal: { cert: string; stop: AbortController } | undefined;
+  /** A certificate that another took the place of while there was no link, perhaps while it was being dialled with. */
+  #replaced: string | undefined;
 
   constructor(options: EdgeHubOptions, components: EdgeHubComponents, gauges: Gauges, signal: AbortSignal) {
     this.#options = options;
@@ -153,6 +155,11 @@ class Work {
         const identity = await certificates.obtain(this.#signal);
         this.#awaitRenewal(identity);
         const connection = await this.#dial(identity);
+        if (this.#replaced === identity.cert) {
+          this.#replaced = undefined;
+          await connection.close('ended by the edge');
+          continue;
+        }
         const startedMs = clock.monotonicMs();
         const ours = agreesToSession(connection.headers);
         const end = await this.#live(connection, ours);
@@ -180,7 +187,11 @@ class Work {
     this.#renewal = { cert: identity.cert, stop };
     const signal = AbortSignal.any([stop.signal, this.#signal]);
     void this.#components.certificates.renewed(identity, signal).then(
-      () => this.#link?.endWhenQuiet('renewed'),
+      () => {
+        if (this.#link !== undefined) return this.#link.endWhenQuiet('renewed');
+        this.#replaced = identity.cert;
+        return undefined;
+      },
       (error: unknown) => {
         if (error instanceof CancelledError) return;
         this.#renewal = undefined;
