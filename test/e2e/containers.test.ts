@@ -125,7 +125,8 @@ describeUnless(needsCri, 'pods as containers', () => {
       (await logOf('reader')).includes('saw three') ? true : undefined,
     );
     const after = (await containersOf('web')).concat(await containersOf('reader'));
-    expect(after.map((it) => `${it.id} ${it.state}`)).toEqual(before.map((it) => `${it.id} ${it.state}`));
+    const told = (all: typeof before) => all.map((it) => `${it.id} ${it.state}`).sort();
+    expect(told(after)).toEqual(told(before));
   });
 
   it('takes a new sandbox when one dies', async () => {

@@ -46,7 +46,10 @@ export async function chooseRuntime(
     components.log.info({ socket }, 'pods run as containers');
     mkdirSync(config.rootDirectory, { recursive: true });
     writeFileSync(mark, JSON.stringify({ socket, instance }));
-    if (existsSync(root)) await removeProcessRuntime(root, components.clock);
+    if (existsSync(root)) {
+      await removeProcessRuntime(root, components.clock);
+      rmSync(root, { recursive: true, force: true });
+    }
     const { createCriRuntime } = await import('./cri/cri-runtime.ts');
     return createCriRuntime({ socket, protoFile: files.protoFile, instance }, components);
   }
