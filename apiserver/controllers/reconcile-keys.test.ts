@@ -14,7 +14,8 @@ function watched(...objects: KubeObject[]): Api {
   };
   async function* watch(_: unknown, { signal }: { signal: AbortSignal }): AsyncGenerator<WatchEvent> {
     for (const object of objects) yield { type: 'ADDED', object, revision: 1 };
-    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    if (!signal.aborted)
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   }
   return { get: no, list: no, watch, create: no, update: no, patch: no, delete: no };
 }
