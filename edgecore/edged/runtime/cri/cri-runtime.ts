@@ -44,6 +44,8 @@ export interface CriRuntimeOptions {
   readonly instance: string;
 }
 
+const stopTriesMax = 5;
+const stopAgainMs = 100;
 const readMs = 30_000;
 const changeMs = 120_000;
 /** Large images come over slow links; a pull that is not wanted any more is cancelled by its signal. */
@@ -58,6 +60,7 @@ export function createCriRuntime(
 
 class CriRuntime implements RuntimeService {
   readonly #instance: string;
+  readonly #clock: Clock;
   readonly #client: CriClient;
   readonly #events: CriEvents;
   readonly #closed = new AbortController();
@@ -65,6 +68,7 @@ class CriRuntime implements RuntimeService {
 
   constructor(options: CriRuntimeOptions, client: CriClient, { clock, log }: { clock: Clock; log: Log }) {
     this.#instance = options.instance;
+    this.#clock = clock;
     this.#client = client;
     this.#events = new CriEvents({
       client,
@@ -326,14 +330,33 @@ class CriRuntime implements RuntimeService {
 
   #stopSandbox(id: string) {
     const request = { pod_sandbox_id: id };
-    return this.#unlessGone(this.#change('RuntimeService/StopPodSandbox', request, messages.emptyAnswer));
+    const stop = () => this.#change('RuntimeService/StopPodSandbox', request, messages.emptyAnswer);
+    return this.#unlessGone(this.#ending(stop));
   }
 
   #stopContainer(id: string, graceMs: number) {
     const request = { container_id: id, timeout: Math.ceil(graceMs / 1000) };
     const options = { timeoutMs: graceMs + changeMs };
     const method = 'RuntimeService/StopContainer';
-    return this.#unlessGone(this.#call(method, request, messages.emptyAnswer, options, id));
+    return this.#unlessGone(
+      this.#ending(() => this.#call(method, request, messages.emptyAnswer, options, id)),
+    );
+  }
+
+  /**
+   * Stops something, which may be asked twice: when a container ends by itself while containerd 1.6 kills it, its shim
+   * is gone and the call fails with "ttrpc: closed", although the next one finds it ended.
+   */
+  async #ending<T>(stop: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await stop();
+      } catch (error) {
+        const shimGone = error instanceof RuntimeError && /ttrpc: closed/.test(error.message);
+        if (!shimGone || tries === stopTriesMax) throw error;
+        await this.#clock.sleep(stopAgainMs, this.#closed.signal);
+      }
+    }
   }
 
   async #isOurs(containerId: string): Promise<boolean> {
