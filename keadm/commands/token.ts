@@ -45,7 +45,9 @@ export function readTerms(
     throw badFlag('--uses', `"${flags.uses}" is not a number of at least 1`);
   if (flags.node !== undefined && !nodePattern.test(flags.node))
     throw badFlag('--node', `"${flags.node}" cannot be a node's name`);
-  return { expiresMs: ttlMs === 0 ? undefined : nowMs + ttlMs, usesMax: uses, node: flags.node };
+  // A JWT counts whole seconds: the list and the verdict must end at the same one.
+  const expiresMs = ttlMs === 0 ? undefined : Math.ceil((nowMs + ttlMs) / 1000) * 1000;
+  return { expiresMs, usesMax: uses, node: flags.node };
 }
 
 /** The token's text is nowhere kept: it is what this returns, or lost. */

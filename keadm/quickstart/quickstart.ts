@@ -3,7 +3,7 @@
  * a sample pod and device. Everything lies below one directory; a second start goes on from there.
  */
 
-import { join as joinPath, relative } from 'node:path';
+import { join as joinPath, relative, resolve } from 'node:path';
 import { systemClock } from '#beehive/clock.ts';
 import { UnrecoverableError } from '#beehive/errors.ts';
 import { packageRoot, packageVersion } from '#beehive/package-root.ts';
@@ -142,7 +142,8 @@ async function showLive(
 }
 
 function printNextCommands(dataDir: string, print: (line: string) => void): void {
-  const conf = relative('.', joinPath(dataDir, 'admin.conf'));
+  const inside = relative('.', joinPath(dataDir, 'admin.conf'));
+  const conf = inside.startsWith('..') ? resolve(dataDir, 'admin.conf') : inside;
   print('\nTry, in another terminal:');
   print(`  kubectl --kubeconfig ${conf} get nodes,pods,devices`);
   print(`  kubectl --kubeconfig ${conf} describe pod ${names.pod}`);
