@@ -10,13 +10,13 @@ import { parseConfig } from '#beehive/config-file.ts';
 import { packageVersion } from '#beehive/package-root.ts';
 import { formatYaml } from '#beehive/yaml.ts';
 import { type CloudcoreConfig, cloudcoreConfigFormat } from '#cloudcore/config.ts';
-import { createKubeApi } from '#cloudcore/kube/client.ts';
+import { createKubeApi, type KubeClient } from '#cloudcore/kube/client.ts';
 import { isAlreadyExists, isNotFound, isUnreachable, type KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
 import { systemNamespace } from '#protocol/names.ts';
 import { daemonArgv, type Host, hostAddress, noteServices } from '../host.ts';
 import { Journal } from '../journal.ts';
-import { readClusterAddress, writeTokenKubeconfig } from '../kubeconfig.ts';
+import { writeTokenKubeconfig } from '../kubeconfig.ts';
 import { type CloudLayout, cloudLayout } from '../layout.ts';
 import { lastLine } from '../log-tail.ts';
 import { applyManifest, readPackageManifests, toManifest } from '../manifests.ts';
@@ -96,8 +96,7 @@ export async function init(options: InitOptions, host: Host): Promise<Cloud> {
   });
   const api = await createKubeApi(kubeConfig);
   await prepareCluster(api, host);
-  if (options.kubeConfig !== undefined)
-    await writeServiceAccountConfig(api, options.kubeConfig, layout, host);
+  if (options.kubeConfig !== undefined) await writeServiceAccountConfig(api, layout, host);
   await writeFile(layout.configFile, configText, { mode: 0o600 });
   await journal.setFacts({ kubeConfig, api: options.kubeConfig === undefined ? 'embedded' : 'cluster' });
 
@@ -316,12 +315,7 @@ async function createSystemNamespace(
 }
 
 /** A service account, not the administrator, is who cloudcore is on a cluster of its own. */
-async function writeServiceAccountConfig(
-  api: KubeApi,
-  kubeConfig: string,
-  layout: CloudLayout,
-  host: Host,
-): Promise<void> {
+async function writeServiceAccountConfig(api: KubeClient, layout: CloudLayout, host: Host): Promise<void> {
   const name = 'cloudcore-token';
   const secrets = { apiVersion: 'v1', plural: 'secrets', namespace: systemNamespace };
   const secret = {
@@ -339,7 +333,6 @@ async function writeServiceAccountConfig(
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
   }
-  const address = await readClusterAddress(kubeConfig);
   await host.steps.step("cloudcore's own credentials", async (waiting) => {
     const next = 'is kube-controller-manager running? It fills in service account tokens';
     await waitFor(
@@ -353,7 +346,7 @@ async function writeServiceAccountConfig(
           return { waitingFor: `secret ${systemNamespace}/${name} has no token yet` };
         await writeTokenKubeconfig(
           layout.cloudcoreConf,
-          address,
+          api,
           'cloudcore',
           Buffer.from(data.token, 'base64').toString(),
         );
