@@ -27,16 +27,15 @@ import { ImagePulls } from './image-pulls.ts';
 import { LeaseKeeper } from './lease.ts';
 import { type NodeFacts, readNodeFacts } from './node-facts.ts';
 import { NodeStatus } from './node-status.ts';
-import { type Pod, podKey, podSchema } from './pod.ts';
+import { Orphans } from './orphans.ts';
 import { createPodFiles } from './pod-files.ts';
-import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
-import { references } from './references.ts';
+import type { PodWorkerComponents } from './pod-worker.ts';
+import { Pods } from './pods.ts';
 import {
   RuntimeError,
   type RuntimeService,
   type RuntimeStatus,
   type RuntimeVersion,
-  type Sandbox,
 } from './runtime/runtime-service.ts';
 import { memoryPlaces } from './secret-directory.ts';
 import { StatusSender } from './status-sender.ts';
@@ -60,11 +59,7 @@ export interface EdgedComponents {
 }
 
 const storedTimeoutMs = 10_000;
-const orphansEveryMs = 60_000;
-/** Between two looks for orphans, however many appear. */
-const orphansApartMs = 2000;
 const podDrainMs = 5000;
-const endedMax = 1024;
 
 /** MetaManager did not tell what is stored; the module is started again. */
 class StoredListError extends HawserError<{ code: 'no-stored-list' }> {}
@@ -82,34 +77,25 @@ export function createEdged(options: EdgedOptions, components: EdgedComponents):
   };
 }
 
-interface Running {
-  readonly worker: PodWorker;
-  readonly done: Promise<void>;
-}
-
 class Edged {
   readonly #options: EdgedOptions;
   readonly #with: EdgedComponents;
   readonly #log: Log;
-  readonly #workers = new Map<string, Running>();
-  readonly #ended = new Set<string>();
-  #orphanSeen = new AbortController();
-  #workerComponents: PodWorkerComponents | undefined;
+  readonly #countPods: (pods: number) => void;
+  #pods: Pods | undefined;
+  #orphans: Orphans | undefined;
   #sender: StatusSender | undefined;
   #node: NodeStatus | undefined;
   #lease: LeaseKeeper | undefined;
   #signal: AbortSignal = new AbortController().signal;
-  #saidThatOrphansStay = false;
 
   constructor(options: EdgedOptions, components: EdgedComponents) {
     this.#options = options;
     this.#with = components;
     this.#log = components.log.child({ module: 'edged' });
     const pods = components.metrics.gauge('hawser_edged_pods_count', 'Pods that have a worker');
-    this.#countPods = () => pods.set(this.#workers.size);
+    this.#countPods = (count) => pods.set(count);
   }
-
-  readonly #countPods: () => void;
 
   async run(signal: AbortSignal, ready: () => void): Promise<void> {
     const { bus, runtime } = this.#with;
@@ -129,14 +115,11 @@ class Edged {
       this.#lease?.run(signal),
       this.#sender?.run(signal),
       this.#followRuntime(signal),
-      this.#removeOrphansNowAndThen(signal),
+      this.#orphans?.run(signal),
     ];
     ready();
     await Promise.all(work);
-    await Promise.race([
-      Promise.all([...this.#workers.values()].map((it) => it.done)),
-      this.#with.clock.sleep(podDrainMs),
-    ]);
+    await Promise.race([this.#pods?.drained(), this.#with.clock.sleep(podDrainMs)]);
   }
 
   #build(
@@ -151,7 +134,7 @@ class Edged {
     const cloud = createCloudRequests({ bus, clock });
     const objects = createClusterObjects({ bus, clock });
     const nodeName = options.hostnameOverride;
-    this.#sender = new StatusSender({ cloud, clock, log, seen: (object) => this.#seenPod(object) });
+    this.#sender = new StatusSender({ cloud, clock, log, seen: (object) => this.#pods?.seen(object) });
     this.#node = new NodeStatus(
       {
         name: nodeName,
@@ -170,7 +153,7 @@ class Edged {
         runtimeStatus: () => runtimeStatus(runtime),
         images: () =>
           runtimeVersion.usesImages ? runtime.listImages().catch(() => []) : Promise.resolve([]),
-        needsPodNetwork: () => [...this.#workers.values()].some(({ worker }) => !worker.pod.spec.hostNetwork),
+        needsPodNetwork: () => this.#pods?.workers.some(({ pod }) => !pod.spec.hostNetwork) ?? false,
         runtimeVersion,
         clock,
         log,
@@ -182,10 +165,11 @@ class Edged {
       { nodeName, durationSeconds: kubelet.nodeLeaseDurationSeconds },
       { cloud, clock, log, nodeUid: () => node.uid },
     );
-    this.#workerComponents = {
+    const volumes = createVolumes(options.rootDirectory, { objects, clock, log, memoryPlaces });
+    const worker: PodWorkerComponents = {
       runtime,
       runtimeName: runtimeVersion.name,
-      volumes: createVolumes(options.rootDirectory, { objects, clock, log, memoryPlaces }),
+      volumes,
       objects,
       cloud,
       sender: this.#sender,
@@ -200,6 +184,11 @@ class Edged {
       clock,
       log,
     };
+    const pods = new Pods({ nodeName, signal: this.#signal, counted: this.#countPods }, worker);
+    const { memory } = this.#with;
+    const isKnown = (podUid: string) => pods.has(podUid);
+    this.#pods = pods;
+    this.#orphans = new Orphans({ runtime, volumes, isKnown, memory, clock, log });
   }
 
   #facts(): Promise<NodeFacts> {
@@ -217,8 +206,8 @@ class Edged {
 
   async #loadStored(): Promise<void> {
     const pods = await this.#stored(`${noNamespace}/pod`);
-    for (const pod of z.array(z.unknown()).catch([]).parse(pods)) this.#applyPod(pod);
-    this.#log.info({ pods: this.#workers.size }, 'stored pods loaded');
+    for (const pod of z.array(z.unknown()).catch([]).parse(pods)) this.#pods?.apply(pod);
+    this.#log.info({ pods: this.#pods?.count }, 'stored pods loaded');
     try {
       this.#node?.learn(await this.#stored(`${noNamespace}/node/${this.#options.hostnameOverride}`));
     } catch (error) {
@@ -257,9 +246,9 @@ class Edged {
     const { type, namespace, name } = parseObjectPath(resource);
     if (type === 'pod') {
       if (what === operation.delete) await this.#removePod(envelope.content);
-      else if (what === operation.insert || what === operation.update) this.#applyPod(envelope.content);
+      else if (what === operation.insert || what === operation.update) this.#pods?.apply(envelope.content);
     } else if (type === 'configmap' || type === 'secret') {
-      this.#pokeUsers(`${namespace ?? ''}/${type}/${name ?? ''}`);
+      this.#pods?.changed(`${namespace ?? ''}/${type}/${name ?? ''}`);
     } else if (type === 'node' && name === this.#options.hostnameOverride) {
       if (what === operation.delete) this.#node?.forget();
       else this.#node?.learn(envelope.content);
@@ -270,134 +259,20 @@ class Edged {
     this.#node?.connected();
     this.#lease?.poke();
     this.#sender?.connected();
-    for (const { worker } of this.#workers.values()) worker.poke('cloud');
-  }
-
-  #applyPod(content: unknown): void {
-    const parsed = podSchema.safeParse(content);
-    if (!parsed.success) {
-      const issues = parsed.error.issues.slice(0, 5).map((it) => `${it.path.join('.')}: ${it.message}`);
-      this.#log.warn({ issues }, 'a pod that cannot be read is left alone');
-      return;
-    }
-    const pod = parsed.data;
-    if (pod.spec.nodeName && pod.spec.nodeName !== this.#options.hostnameOverride) return;
-    const { uid } = pod.metadata;
-    if (this.#ended.has(uid)) return;
-    const known = this.#workers.get(uid);
-    if (known !== undefined) {
-      known.worker.update(pod);
-      return;
-    }
-    for (const { worker } of this.#workers.values()) if (podKey(worker.pod) === podKey(pod)) worker.remove();
-    this.#startWorker(pod);
-  }
-
-  #startWorker(pod: Pod): void {
-    const components = this.#workerComponents;
-    if (components === undefined) return;
-    const { uid } = pod.metadata;
-    const worker = new PodWorker(pod, components);
-    const done = worker.run(this.#signal).finally(() => {
-      if (this.#signal.aborted) return;
-      this.#workers.delete(uid);
-      this.#noteEnded(uid);
-      this.#countPods();
-    });
-    this.#workers.set(uid, { worker, done });
-    this.#countPods();
-  }
-
-  /** A late update of a pod that has ended must not bring it back. */
-  #noteEnded(uid: string): void {
-    this.#ended.add(uid);
-    for (const oldest of this.#ended) {
-      if (this.#ended.size <= endedMax) break;
-      this.#ended.delete(oldest);
-    }
+    this.#pods?.connected();
   }
 
   async #removePod(content: unknown): Promise<void> {
-    const uid = z.looseObject({ metadata: z.looseObject({ uid: z.string() }) }).safeParse(content).data
-      ?.metadata.uid;
-    if (uid === undefined) {
-      this.#log.warn({}, 'the deletion of a pod without uid is left alone');
-      return;
-    }
-    const known = this.#workers.get(uid);
-    if (known !== undefined) known.worker.remove();
-    else await this.#removeSandboxes((sandbox) => sandbox.podUid === uid, 'it was deleted');
-  }
-
-  /** The cloud's answer to a status shows a deletion that has not come down yet. */
-  #seenPod(object: unknown): void {
-    const parsed = podSchema.safeParse(object);
-    if (!parsed.success || !parsed.data.metadata.deletionTimestamp) return;
-    const known = this.#workers.get(parsed.data.metadata.uid)?.worker;
-    if (known !== undefined && !known.pod.metadata.deletionTimestamp) known.update(parsed.data);
-  }
-
-  #pokeUsers(reference: string): void {
-    for (const { worker } of this.#workers.values())
-      if (references(worker.pod).has(reference)) worker.poke('volumes');
+    const uid = this.#pods?.remove(content);
+    if (uid === undefined || this.#pods?.has(uid)) return;
+    await this.#orphans?.removeSandboxes((sandbox) => sandbox.podUid === uid, 'it was deleted');
   }
 
   async #followRuntime(signal: AbortSignal): Promise<void> {
     for await (const { podUid, type } of this.#with.runtime.events(signal)) {
-      const known = this.#workers.get(podUid);
-      if (known !== undefined) known.worker.poke();
-      else if (type === 'created') this.#orphanSeen.abort();
-    }
-  }
-
-  async #removeOrphansNowAndThen(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      this.#orphanSeen = new AbortController();
-      try {
-        await this.#removeOrphans();
-      } catch (error) {
-        this.#log.warn({ err: error }, 'cannot remove orphans');
-      }
-      const seen = this.#orphanSeen.signal;
-      await this.#with.clock.sleep(orphansEveryMs, AbortSignal.any([signal, seen])).catch(() => {});
-      if (seen.aborted) await this.#with.clock.sleep(orphansApartMs, signal).catch(() => {});
-    }
-  }
-
-  async #removeOrphans(): Promise<void> {
-    if (!(await this.#mayRemoveOrphans())) return;
-    await this.#removeSandboxes(({ podUid }) => !this.#workers.has(podUid), 'no stored pod is it');
-    const volumes = this.#workerComponents?.volumes;
-    for (const uid of (await volumes?.present()) ?? [])
-      if (!this.#workers.has(uid)) await volumes?.remove(uid);
-  }
-
-  /** After a loss of the store what runs is kept until the cloud has filled it, or nothing is left that it lacks. */
-  async #mayRemoveOrphans(): Promise<boolean> {
-    const { memory, runtime } = this.#with;
-    if (memory.isWhole()) return true;
-    const unknown = (await runtime.listPodSandboxes()).filter(({ podUid }) => !this.#workers.has(podUid));
-    if (unknown.length === 0) {
-      await memory.becameWhole();
-      return true;
-    }
-    if (!this.#saidThatOrphansStay) {
-      const pods = unknown.map(({ podNamespace, podName }) => `${podNamespace}/${podName}`);
-      this.#log.warn(
-        { pods },
-        'the store was lost: what runs and is not stored stays until the cloud has told all',
-      );
-    }
-    this.#saidThatOrphansStay = true;
-    return false;
-  }
-
-  async #removeSandboxes(chosen: (sandbox: Sandbox) => boolean, reason: string): Promise<void> {
-    const { runtime } = this.#with;
-    for (const sandbox of (await runtime.listPodSandboxes()).filter(chosen)) {
-      const pod = `${sandbox.podNamespace}/${sandbox.podName}`;
-      this.#log.info({ pod, uid: sandbox.podUid, reason }, 'removing an orphan');
-      await runtime.removePodSandbox(sandbox.id);
+      const known = this.#pods?.of(podUid);
+      if (known !== undefined) known.poke();
+      else if (type === 'created') this.#orphans?.appeared();
     }
   }
 }
