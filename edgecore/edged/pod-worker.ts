@@ -17,28 +17,15 @@ import { ContainerStarter, explain } from './container-starter.ts';
 import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
 import type { ImagePulls } from './image-pulls.ts';
-import {
-  type Observed,
-  type ObservedContainer,
-  type ObservedSandbox,
-  type Plan,
-  plan,
-  type Step,
-  type Waiting,
-  type Wanted,
-} from './plan.ts';
+import { type Observed, type Plan, plan, type Step, type Waiting, type Wanted } from './plan.ts';
 import { gracePeriodMs, type Pod, type PodContainer, podKey, podNamespace } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { PodImages } from './pod-images.ts';
+import { PodObserver } from './pod-observer.ts';
 import { PodProbes } from './pod-probes.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
-import {
-  annotation,
-  type ContainerStatus,
-  type DnsConfig,
-  RuntimeError,
-  type RuntimeService,
-} from './runtime/runtime-service.ts';
+import { type DnsConfig, RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
+import { retryMaxMs, retryMs, type StartFailure, StartFailures, sandboxKey } from './start-failures.ts';
 import type { StatusSender } from './status-sender.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -61,18 +48,7 @@ export interface PodWorkerComponents {
   readonly log: Log;
 }
 
-interface StartFailure extends Waiting {
-  readonly retryAtMs: number;
-  readonly tries: number;
-}
-
 const resyncMs = 60_000;
-const retryFirstMs = 1000;
-const retryMaxMs = 10_000;
-const pullRetryFirstMs = 10_000;
-const pullRetryMaxMs = 300_000;
-/** The failure to run the pod's sandbox, among those of its containers. */
-const sandboxKey = '';
 const roundsMax = 20;
 
 export class PodWorker {
@@ -84,14 +60,13 @@ export class PodWorker {
   #wake: () => void = () => {};
   readonly #ending = new AbortController();
   readonly #stops = new Map<string, number>();
-  readonly #failures = new Map<string, StartFailure>();
+  readonly #failures: StartFailures;
   readonly #startTimeMs: number;
   #conditions: StatusInput['conditions'];
   readonly #starter: ContainerStarter;
   readonly #probes: PodProbes;
   readonly #hooks: ContainerHooks;
-  /** Address by sandbox: one does not change while the sandbox lives. */
-  readonly #addresses = new Map<string, string>();
+  readonly #observer: PodObserver;
   #deleteAsked = false;
 
   constructor(pod: Pod, components: PodWorkerComponents) {
@@ -106,6 +81,8 @@ export class PodWorker {
       new PodImages({ ...components, pulls: components.pulls }, () => this.poke(), this.#ending.signal);
     this.#starter = new ContainerStarter({ ...components, log: this.#log }, images, this.#ending.signal);
     this.#probes = new PodProbes(pod, { ...components, log: this.#log }, () => this.poke());
+    this.#failures = new StartFailures(components.clock);
+    this.#observer = new PodObserver(components);
     this.#hooks = new ContainerHooks(components, () => this.poke());
     this.#noteEnding();
   }
@@ -132,7 +109,7 @@ export class PodWorker {
     if (what !== 'runtime') {
       if (what === 'volumes') this.#starter.volumesChanged();
       this.#deleteAsked = false;
-      for (const [name, failure] of this.#failures) this.#failures.set(name, { ...failure, retryAtMs: 0 });
+      this.#failures.retryNow();
     }
     this.#poked = true;
     this.#wake();
@@ -185,51 +162,19 @@ export class PodWorker {
   }
 
   async #observe(): Promise<Observed> {
-    const { runtime } = this.#with;
-    const podUid = this.#pod.metadata.uid;
-    const sandboxes = await runtime.listPodSandboxes({ podUid });
-    const containers: ObservedContainer[] = [];
-    for (const { id } of await runtime.listContainers({ podUid })) {
-      try {
-        const it = await runtime.containerStatus(id);
-        const message = it.message || (await this.#lastWords(it));
-        const backoffMs = Number(it.annotations[annotation.backoffMs] ?? 0) || 0;
-        containers.push({ ...it, message, backoffMs });
-      } catch (error) {
-        if (!(error instanceof RuntimeError && error.code === 'not-found')) throw error;
-      }
-    }
-    const seen: ObservedSandbox[] = [];
-    for (const { id, attempt, state } of sandboxes) {
-      const ready = state === 'ready';
-      seen.push({ id, attempt, ready, ip: ready ? await this.#addressOf(id) : undefined });
-    }
+    const sandboxes = await this.#observer.sandboxes(this.#pod);
+    const containers = await this.#observer.containers(this.#pod);
     this.#hooks.keepOnly(new Set(containers.map((it) => it.id)));
-    const host = this.#around({ sandboxes: seen, containers }).podIp;
+    const host = this.#around({ sandboxes, containers }).podIp;
     if (this.#ending.signal.aborted) this.#probes.stop();
     else this.#probes.follow(this.#pod, containers, host);
     return {
-      sandboxes: seen,
+      sandboxes,
       containers: containers.map((it) => ({
         ...it,
         health: this.#hooks.of(it.id) ?? this.#probes.of(it.id),
       })),
     };
-  }
-
-  async #addressOf(sandboxId: string): Promise<string | undefined> {
-    if (this.#pod.spec.hostNetwork) return undefined;
-    const known = this.#addresses.get(sandboxId);
-    if (known !== undefined) return known;
-    const { ip } = await this.#with.runtime.podSandboxStatus(sandboxId);
-    if (ip !== undefined) this.#addresses.set(sandboxId, ip);
-    return ip;
-  }
-
-  async #lastWords({ state, name, attempt }: ContainerStatus): Promise<string> {
-    if (state !== 'exited') return '';
-    const { uid } = this.#pod.metadata;
-    return (await this.#with.files?.terminationMessage(uid, name, attempt)) ?? '';
   }
 
   /** The node as this pod sees it: with its own address, where it has one. */
@@ -295,19 +240,18 @@ export class PodWorker {
   }
 
   async #runSandbox({ attempt, replaces }: Extract<Step, { do: 'run-sandbox' }>): Promise<boolean> {
-    const { runtime, podLogs, dnsOf, clock } = this.#with;
-    const failure = this.#failures.get(sandboxKey);
-    if (failure !== undefined && clock.now() < failure.retryAtMs) return false;
+    const { runtime, podLogs, dnsOf } = this.#with;
+    if (this.#failures.blocks(sandboxKey) !== undefined) return false;
     try {
       for (const id of replaces) await runtime.stopPodSandbox(id);
       const dns = await dnsOf(this.#pod);
       await runtime.runPodSandbox(sandboxConfig(this.#pod, attempt, { podLogs, dns }));
-      this.#failures.delete(sandboxKey);
+      this.#failures.clear(sandboxKey);
       return true;
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code === 'unavailable') throw error;
       const message = `Failed to create pod sandbox: ${describeError(error)}`;
-      this.#fail(sandboxKey, { reason: 'ContainerCreating', message: '' }, (failure?.tries ?? 0) + 1);
+      this.#failures.note(sandboxKey, { reason: 'ContainerCreating', message: '' });
       this.#log.warn({ why: message }, 'pod cannot start');
       this.#with.events.pod(this.#pod, 'Warning', 'FailedCreatePodSandBox', message);
       return false;
@@ -316,8 +260,8 @@ export class PodWorker {
 
   async #start(step: Extract<Step, { do: 'start' }>, observed: Observed): Promise<boolean> {
     const { name } = step;
-    const failure = this.#failures.get(name);
-    if (failure !== undefined && this.#with.clock.now() < failure.retryAtMs) {
+    const failure = this.#failures.blocks(name);
+    if (failure !== undefined) {
       this.#backOffPull(name, failure);
       return false;
     }
@@ -327,12 +271,12 @@ export class PodWorker {
       const around = this.#around(observed);
       const containerId = await this.#starter.start(this.#pod, container, step, around);
       if (containerId === undefined) return false;
-      this.#failures.delete(name);
+      this.#failures.clear(name);
       this.#hooks.postStart(this.#pod, { containerId, container, host: around.podIp });
       return true;
     } catch (error) {
       if (error instanceof CancelledError) return true;
-      this.#noteFailure(name, error, (failure?.tries ?? 0) + 1);
+      this.#noteFailure(name, error);
       return false;
     }
   }
@@ -342,9 +286,9 @@ export class PodWorker {
     return [...initContainers, ...containers].find((it) => it.name === name);
   }
 
-  #noteFailure(name: string, error: unknown, tries: number): void {
+  #noteFailure(name: string, error: unknown): void {
     const { reason, event, message } = explain(error);
-    this.#fail(name, { reason, message }, tries);
+    this.#failures.note(name, { reason, message });
     this.#log.warn({ container: name, reason, why: message }, 'container cannot start');
     const { events } = this.#with;
     events.pod(this.#pod, 'Warning', event, message, event === 'FailedMount' ? undefined : name);
@@ -355,16 +299,8 @@ export class PodWorker {
   #backOffPull(name: string, failure: StartFailure): void {
     if (failure.reason !== 'ErrImagePull' && failure.reason !== 'ImagePullBackOff') return;
     const message = `Back-off pulling image "${this.#containerOf(name)?.image ?? ''}"`;
-    this.#failures.set(name, { ...failure, reason: 'ImagePullBackOff', message });
+    this.#failures.retell(name, { reason: 'ImagePullBackOff', message });
     this.#with.events.pod(this.#pod, 'Normal', 'BackOff', message, name);
-  }
-
-  #fail(name: string, waiting: Waiting, tries: number): void {
-    const pauseMs =
-      waiting.reason === 'ErrImagePull'
-        ? Math.min(pullRetryMaxMs, pullRetryFirstMs * 2 ** Math.min(tries - 1, 10))
-        : retryMs(tries);
-    this.#failures.set(name, { ...waiting, tries, retryAtMs: this.#with.clock.now() + pauseMs });
   }
 
   #report(observed: Observed, planned: Plan): void {
@@ -374,7 +310,10 @@ export class PodWorker {
     const { hostIp, podIp } = this.#around(observed);
     const waiting = new Map<string, Waiting>(planned.waiting);
     const starting = new Set(planned.steps.flatMap((step) => (step.do === 'start' ? [step.name] : [])));
-    for (const [name, failure] of this.#failures) if (starting.has(name)) waiting.set(name, failure);
+    for (const name of starting) {
+      const failure = this.#failures.of(name);
+      if (failure !== undefined) waiting.set(name, failure);
+    }
     const status = podStatus({
       pod: this.#pod,
       observed,
@@ -431,7 +370,7 @@ export class PodWorker {
     );
     for (const step of planned.steps) {
       const key = step.do === 'start' ? step.name : step.do === 'run-sandbox' ? sandboxKey : undefined;
-      const failure = key === undefined ? undefined : this.#failures.get(key);
+      const failure = key === undefined ? undefined : this.#failures.of(key);
       if (failure !== undefined) atMs = Math.min(atMs, failure.retryAtMs);
     }
     return atMs;
@@ -453,8 +392,4 @@ export class PodWorker {
   #noteEnding(): void {
     if (this.#removed || this.#pod.metadata.deletionTimestamp) this.#ending.abort();
   }
-}
-
-function retryMs(tries: number): number {
-  return Math.min(retryMaxMs, retryFirstMs * 2 ** Math.min(tries - 1, 10));
 }
