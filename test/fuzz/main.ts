@@ -1,24 +1,83 @@
 /**
- * A fuzzing run in a process of its own (node --expose-gc): `CASES SEED`. Prints a report as JSON. It is no test by
- * itself; run-fuzz.ts starts it, and a test looks at the report.
+ * A fuzzing run in a process of its own (node --expose-gc): `CASES SEED RECORD`. It is no test by itself;
+ * run-fuzz.ts starts it, and a test looks at the report. All targets have their turn in each round, and after each
+ * a report of what was done so far is printed and appended to RECORD, so a run that is stopped has its record too.
  */
 
+import { appendFileSync } from 'node:fs';
 import { Chaos } from './chaos.ts';
 import { loadCorpus } from './corpus.ts';
 import { edgeTarget } from './edge-target.ts';
 import { parserTargets } from './parser-targets.ts';
-import type { FuzzReport, TargetReport } from './run-fuzz.ts';
+import type { FuzzReport, TargetReport } from './report.ts';
 import { apiServerTarget, bootstrapTarget } from './server-targets.ts';
 import type { Target } from './target.ts';
 
 const faultsMax = 20;
+const casesPerRound = 100_000;
 /** Run before memory is measured: code is compiled, caches are filled, and the servers have their history. */
 const warmUp = { share: 0.1, casesMin: 100 };
 
-const [cases = 1_000, seed = 1] = process.argv.slice(2).map(Number);
+const [casesText = '1000', seedText = '1', recordFile = ''] = process.argv.slice(2);
+const cases = Number(casesText);
+const seed = Number(seedText);
 const faults: string[] = [];
 process.on('uncaughtException', (error) => faults.push(`uncaught: ${error.stack}`));
 process.on('unhandledRejection', (error) => faults.push(`unhandled: ${String(error)}`));
+// Who started this run is gone, and with it whoever would read the outcome.
+process.stdout.on('error', () => process.exit(1));
+
+/** What has been run of one target. */
+class TargetRun {
+  readonly target: Target;
+  readonly #round: number;
+  #next = 0;
+  #found = { taken: 0, refused: 0, slowestMs: 0, seconds: 0 };
+
+  constructor(target: Target, round: number) {
+    this.target = target;
+    this.#round = round;
+  }
+
+  get report(): TargetReport {
+    const { slowestMs, seconds, ...verdicts } = this.#found;
+    return {
+      name: this.target.name,
+      cases: this.#next,
+      ...verdicts,
+      slowestMs: Math.round(slowestMs),
+      seconds: Math.round(seconds * 10) / 10,
+    };
+  }
+
+  async upTo(count: number): Promise<void> {
+    const startedMs = performance.now();
+    await Promise.all(Array.from({ length: this.target.atOnce }, () => this.#lane(count)));
+    this.#found.seconds += (performance.now() - startedMs) / 1000;
+  }
+
+  async #lane(count: number): Promise<void> {
+    while (this.#next < count && faults.length < faultsMax) {
+      const at = this.#next;
+      this.#next += 1;
+      const caseSeed = (seed * 1_000_003 + this.#round * 7_919 + at * 31) >>> 0;
+      const startedMs = performance.now();
+      const startedCpu = process.cpuUsage();
+      try {
+        const verdict = this.target.run(new Chaos(caseSeed));
+        this.#found[typeof verdict === 'string' ? verdict : await verdict] += 1;
+      } catch (error) {
+        fault(this.target.name, `seed ${caseSeed}`, error);
+      }
+      // A process of low priority may wait long for its turn, which is no fault of the case.
+      const { user, system } = process.cpuUsage(startedCpu);
+      const tookMs = Math.min(performance.now() - startedMs, (user + system) / 1000);
+      this.#found.slowestMs = Math.max(this.#found.slowestMs, tookMs);
+      // Lets timers and sockets have their turn among cases that do not wait.
+      if (at % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
 
 const corpus = loadCorpus();
 const targets: readonly Target[] = [
@@ -27,49 +86,39 @@ const targets: readonly Target[] = [
   apiServerTarget(corpus),
   await bootstrapTarget(),
 ];
-const reports: TargetReport[] = [];
-
-for (const target of targets)
-  await runTarget(target, Math.max(warmUp.casesMin, Math.ceil(target.share * cases * warmUp.share)), 0);
+for (const target of targets) {
+  const share = target.share * Math.min(cases, casesPerRound) * warmUp.share;
+  await new TargetRun(target, 0).upTo(Math.max(warmUp.casesMin, Math.ceil(share)));
+}
 const heapBefore = heapAfterCollection();
-for (const [at, target] of targets.entries()) {
-  reports.push(await runTarget(target, Math.ceil(target.share * cases), at + 1));
-  checkPrototypes(target.name);
+const runs = targets.map((target, at) => new TargetRun(target, at + 1));
+for (let done = 0; done < cases && faults.length < faultsMax; ) {
+  done = Math.min(cases, done + casesPerRound);
+  for (const run of runs) {
+    await run.upTo(Math.ceil(run.target.share * done));
+    checkPrototypes(run.target.name);
+  }
+  if (done < cases) tell('runs');
 }
 const heapAfter = heapAfterCollection();
 for (const target of targets) {
   await target.close?.().catch((error: unknown) => fault(target.name, 'at its end', error));
 }
-const report: FuzzReport = { seed, targets: reports, faults, heapBefore, heapAfter };
-process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(0));
+tell('done', heapAfter, () => process.exit(0));
 
-async function runTarget(target: Target, count: number, round: number): Promise<TargetReport> {
-  const started = performance.now();
-  const found = { taken: 0, refused: 0, slowestMs: 0 };
-  let next = 0;
-  const lane = async () => {
-    while (next < count && faults.length < faultsMax) {
-      const at = next;
-      next += 1;
-      const caseSeed = (seed * 1_000_003 + round * 7_919 + at * 31) >>> 0;
-      const startedMs = performance.now();
-      try {
-        const verdict = target.run(new Chaos(caseSeed));
-        found[typeof verdict === 'string' ? verdict : await verdict] += 1;
-      } catch (error) {
-        fault(target.name, `seed ${caseSeed}`, error);
-      }
-      found.slowestMs = Math.max(found.slowestMs, performance.now() - startedMs);
-      // Lets timers and sockets have their turn among cases that do not wait.
-      if (at % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
-    }
+function tell(state: FuzzReport['state'], heap = heapAfterCollection(), then = () => {}): void {
+  const report: FuzzReport = {
+    state,
+    seed,
+    at: new Date().toISOString(),
+    targets: runs.map((run) => run.report),
+    faults,
+    heapBefore,
+    heapAfter: heap,
   };
-  await Promise.all(Array.from({ length: target.atOnce }, lane));
-  const { slowestMs, ...verdicts } = found;
-  const seconds = (performance.now() - started) / 1000;
-  const heap = `${(heapAfterCollection() / 1e6).toFixed(1)} MB`;
-  process.stderr.write(`${target.name}: ${count} cases in ${seconds.toFixed(1)} s, heap ${heap}\n`);
-  return { name: target.name, cases: count, ...verdicts, slowestMs: Math.round(slowestMs), seconds };
+  const line = `${JSON.stringify(report)}\n`;
+  if (recordFile !== '') appendFileSync(recordFile, line);
+  process.stdout.write(line, then);
 }
 
 function fault(target: string, where: string, error: unknown): void {

@@ -3,43 +3,41 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-
-export interface TargetReport {
-  readonly name: string;
-  readonly cases: number;
-  readonly taken: number;
-  readonly refused: number;
-  readonly slowestMs: number;
-  readonly seconds: number;
-}
-
-export interface FuzzReport {
-  readonly seed: number;
-  readonly targets: readonly TargetReport[];
-  readonly faults: readonly string[];
-  /** Bytes after collection. */
-  readonly heapBefore: number;
-  readonly heapAfter: number;
-}
+import type { FuzzReport } from './report.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
+export interface FuzzOptions {
+  readonly cases: number;
+  readonly seed: number;
+  readonly timeoutMs: number;
+  /** Gets a report a line while the run goes on, and keeps them when it is stopped. */
+  readonly recordFile?: string;
+  /** Told of each report before the last. */
+  readonly progress?: (report: FuzzReport) => void;
+}
+
 /** @throws Error when the process dies, or is not done in time (a hang) */
-export async function runFuzz(cases: number, seed: number, timeoutMs: number): Promise<FuzzReport> {
+export async function runFuzz(options: FuzzOptions): Promise<FuzzReport> {
+  const { cases, seed, timeoutMs, recordFile = '', progress = () => {} } = options;
   const outfile = await bundle(seed);
   return await new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--expose-gc', outfile, String(cases), String(seed)], {
+    const args = ['--expose-gc', outfile, String(cases), String(seed), recordFile];
+    const child = spawn(process.execPath, args, {
       env: { ...process.env, HAWSER_FUZZ_ROOT: root },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const texts = { out: '', err: '' };
-    child.stdout.on('data', (chunk) => {
-      texts.out += String(chunk);
+    let last: FuzzReport | undefined;
+    let complaints = '';
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      last = JSON.parse(line);
+      if (last?.state === 'runs') progress(last);
     });
     child.stderr.on('data', (chunk) => {
-      texts.err = `${texts.err}${String(chunk)}`.slice(-4_000);
+      complaints = `${complaints}${String(chunk)}`.slice(-4_000);
     });
     const kill = () => child.kill('SIGKILL');
     const hung = setTimeout(kill, timeoutMs);
@@ -49,9 +47,8 @@ export async function runFuzz(cases: number, seed: number, timeoutMs: number): P
       clearTimeout(hung);
       process.off('exit', kill);
       rmSync(outfile, { force: true });
-      const line = texts.out.trim().split('\n').at(-1) ?? '';
-      if (code === 0 && line.startsWith('{')) resolve(JSON.parse(line));
-      else reject(new Error(`the run ended with ${code ?? signal} after:\n${texts.err}`));
+      if (code === 0 && last?.state === 'done') resolve(last);
+      else reject(new Error(`the run ended with ${code ?? signal} after:\n${complaints}`));
     });
   });
 }
@@ -96,25 +93,4 @@ async function bundle(seed: number): Promise<string> {
     logLevel: 'warning',
   });
   return outfile;
-}
-
-/** What must hold of a run, said as what does not; empty when all is well. */
-export function complaintsOf(report: FuzzReport): string[] {
-  const complaints = [...report.faults];
-  const growth = report.heapAfter / report.heapBefore - 1;
-  if (growth > heapGrowthMax) complaints.push(`the heap grew by ${(growth * 100).toFixed(1)} %`);
-  for (const { name, taken, refused, slowestMs } of report.targets) {
-    if (taken === 0 || refused === 0)
-      complaints.push(`${name}: ${taken} taken, ${refused} refused: it tests nothing`);
-    if (slowestMs > slowestMax) complaints.push(`${name}: one case took ${slowestMs} ms`);
-  }
-  return complaints;
-}
-
-const heapGrowthMax = 0.1;
-/** Far above what any case needs, since a machine may be busy with something else; a backtracking pattern takes minutes. */
-const slowestMax = 15_000;
-
-export function caseCount(report: FuzzReport): number {
-  return report.targets.reduce((sum, target) => sum + target.cases, 0);
 }

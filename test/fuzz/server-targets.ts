@@ -141,9 +141,9 @@ export async function bootstrapTarget(): Promise<Target> {
       port: 0,
       limits: {
         ...bootstrapLimits,
-        handshakeTimeoutMs: 300,
+        handshakeTimeoutMs: 1_000,
         failuresBurst: 1e9,
-        requestTimeoutMs: 300,
+        requestTimeoutMs: 1_000,
         checkIntervalMs: 50,
       },
     },
@@ -167,16 +167,22 @@ export async function bootstrapTarget(): Promise<Target> {
   return {
     name: 'HTTP to the joining port',
     share: 0.001,
-    atOnce: 4,
+    // Most requests are cut off, and wait until the server gives them up.
+    atOnce: 128,
     run: async (chaos) =>
       statusVerdict(await exchange(server.port, authority.tls.ca, chaos.text(chaos.pick(others)))),
     async close() {
-      const answer = await exchange(server.port, authority.tls.ca, others[1] ?? '');
-      if (!answer.startsWith('HTTP/1.1 200')) throw new Error('a good client is not served at the end');
+      await requireService(() => exchange(server.port, authority.tls.ca, others[1] ?? ''));
       await server.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** More than once, since on a busy machine a good client may be too slow for the server's short times. */
+async function requireService(ask: () => Promise<string>): Promise<void> {
+  for (let left = 5; left > 0; left -= 1) if ((await ask()).startsWith('HTTP/1.1 200')) return;
+  throw new Error('a good client is not served at the end');
 }
 
 /** Ends without an answer only when the request was never whole; Node then answers 400 or 408, or drops the link. */
@@ -198,9 +204,17 @@ function exchange(port: number, ca: string, text: string): Promise<string> {
     });
     socket.on('error', () => {});
     socket.on('close', () => resolve(answer));
-    socket.setTimeout(10_000, () => {
+    // A process that had to wait for its turn finds its timers due before it has looked at its sockets.
+    let turnsLeft = 2;
+    socket.on('timeout', () => {
+      turnsLeft -= 1;
+      if (turnsLeft > 0) {
+        socket.setTimeout(5_000);
+        return;
+      }
       socket.destroy();
       reject(new Error(`no end to the answer for ${JSON.stringify(text.slice(0, 200))}`));
     });
+    socket.setTimeout(5_000);
   });
 }
