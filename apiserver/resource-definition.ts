@@ -55,6 +55,8 @@ export interface ResourceDefinition {
   /** Structural OpenAPI v3 schema of the object, where one is known (`spec.versions[].schema.openAPIV3Schema`). */
   readonly schema?: JsonObject;
   readonly printerColumns?: readonly PrinterColumn[];
+  /** Said to who uses the resource, when its version is deprecated. */
+  readonly deprecation?: string;
   /** Where the objects are kept: `<group>/<plural>`, shared by all versions (events of two groups are one storage). Empty: reviews, which are not kept. */
   readonly storage: string;
   /** Made by a CustomResourceDefinition. */

@@ -41,12 +41,13 @@ function untyped(schema: unknown, path: string): string[] {
   const read = z
     .looseObject({
       type: z.string().optional(),
+      'x-kubernetes-int-or-string': z.boolean().optional(),
       properties: z.record(z.string(), z.unknown()).optional(),
       items: z.unknown().optional(),
     })
     .parse(schema);
   return [
-    ...(read.type === undefined ? [path] : []),
+    ...(read.type === undefined && read['x-kubernetes-int-or-string'] !== true ? [path] : []),
     ...Object.entries(read.properties ?? {}).flatMap(([name, child]) => untyped(child, `${path}.${name}`)),
     ...(read.items === undefined ? [] : untyped(read.items, `${path}[]`)),
   ];
@@ -62,10 +63,16 @@ describe('custom resources', () => {
     ]);
     expect(found.sort()).toEqual([
       ['clusterobjectsyncs.reliablesyncs.kubeedge.io', 'ClusterObjectSync', 'Cluster', 'v1alpha1'],
+      ['configupdatejobs.operations.kubeedge.io', 'ConfigUpdateJob', 'Cluster', 'v1alpha2'],
       ['devicemodels.devices.kubeedge.io', 'DeviceModel', 'Namespaced', 'v1beta1'],
       ['devices.devices.kubeedge.io', 'Device', 'Namespaced', 'v1beta1'],
       ['devicestatuses.devices.kubeedge.io', 'DeviceStatus', 'Namespaced', 'v1beta1'],
+      ['edgeapplications.apps.kubeedge.io', 'EdgeApplication', 'Namespaced', 'v1alpha1'],
+      ['imageprepulljobs.operations.kubeedge.io', 'ImagePrePullJob', 'Cluster', 'v1alpha2'],
+      ['nodegroups.apps.kubeedge.io', 'NodeGroup', 'Cluster', 'v1alpha1'],
+      ['nodeupgradejobs.operations.kubeedge.io', 'NodeUpgradeJob', 'Cluster', 'v1alpha2'],
       ['objectsyncs.reliablesyncs.kubeedge.io', 'ObjectSync', 'Namespaced', 'v1alpha1'],
+      ['serviceaccountaccesses.policy.kubeedge.io', 'ServiceAccountAccess', 'Namespaced', 'v1alpha1'],
     ]);
   });
 
@@ -74,7 +81,7 @@ describe('custom resources', () => {
       const hasStatus = spec.versions.some(({ subresources }) => subresources?.status !== undefined);
       expect([spec.names.kind, hasStatus]).toEqual([
         spec.names.kind,
-        spec.group === 'reliablesyncs.kubeedge.io',
+        !['devices.kubeedge.io', 'rules.kubeedge.io'].includes(spec.group),
       ]);
     }
   });

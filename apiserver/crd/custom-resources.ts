@@ -55,10 +55,16 @@ function definitionOf(spec: unknown, version: JsonObject): ResourceDefinition {
     subresources: subresourcesOf(kind, fieldOf(version, 'subresources')),
     ...(isJsonObject(schema) ? { schema } : {}),
     ...(columns.length === 0 ? {} : { printerColumns: columns }),
+    ...(version.deprecated === true ? { deprecation: deprecationOf(group, kind, version) } : {}),
     storage: `${group}/${plural}`,
     custom: true,
     ...(isJsonObject(scale) ? { scalePaths: scalePathsOf(scale) } : {}),
   };
+}
+
+function deprecationOf(group: string, kind: string, version: JsonObject): string {
+  const said = textAt(version, 'deprecationWarning');
+  return said ?? `${group}/${textAt(version, 'name')} ${kind} is deprecated`;
 }
 
 function texts(value: unknown, name: string): readonly string[] {

@@ -48,6 +48,7 @@ export class ResourceHandler {
   async handle(exchange: ResourceExchange, definition: ResourceDefinition): Promise<void> {
     const { verb, name, subresource, namespace } = exchange.info;
     if (namespace !== undefined && !definition.namespaced) throw noSuchPath();
+    if (definition.deprecation !== undefined) warn(exchange, definition.deprecation);
     if (subresource !== undefined && name !== undefined)
       return this.#handleSubresource(exchange, definition, name, subresource);
     if (!(definition.verbs as readonly string[]).includes(verb)) throw notAllowed(exchange);
