@@ -58,4 +58,9 @@ export const migrations: readonly string[] = [
   CREATE UNIQUE INDEX device_twin_key ON device_twin (deviceid, name);
   CREATE UNIQUE INDEX device_attr_key ON device_attr (deviceid, name);
   `,
+  // Messages of an older version lie readable, and are found by the index until the start has sealed them.
+  `
+  ALTER TABLE outbox ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX outbox_readable ON outbox (id) WHERE sealed = 0;
+  `,
 ];

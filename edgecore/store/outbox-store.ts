@@ -1,13 +1,16 @@
 /**
  * What the edge has to tell in full, numbered, until the cloud has it: table outbox. Nothing is thrown away for
- * being old: when there is no room, the newest is refused, and who says it is told so.
+ * being old: when there is no room, the newest is refused, and who says it is told so. Applications write these
+ * messages, and may write a secret into one, so they are sealed like one.
  */
 
 import type { Log } from '#beehive/log.ts';
 import { type Envelope, envelopeSchema } from '#protocol/message.ts';
 import type { Store } from './database.ts';
+import { StoreError } from './errors.ts';
+import { outboxRowName } from './value-codec.ts';
 
-/** DESIGN 5: a month of a small edge without its cloud, and bearable on a card of some gigabytes. */
+/** As they lie on the disk: a month of a small edge without its cloud, and bearable on a card of some gigabytes. */
 export const outboxBytesMax = 256 * 1024 * 1024;
 
 export interface Outgoing {
@@ -20,6 +23,7 @@ export class OutboxStore {
   readonly #log: Log;
   readonly #bytesMax: number;
   #bytes: number;
+  #nextId: number;
 
   constructor(store: Store, { log }: { log: Log }, bytesMax = outboxBytesMax) {
     this.#store = store;
@@ -27,6 +31,8 @@ export class OutboxStore {
     this.#bytesMax = bytesMax;
     const sum = 'SELECT COALESCE(SUM(bytes), 0) AS bytes FROM outbox';
     this.#bytes = store.read((sql) => sql.get<{ bytes: number }>(sum))?.bytes ?? 0;
+    const last = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
+    this.#nextId = (store.read((sql) => sql.get<{ seq: number }>(last))?.seq ?? 0) + 1;
   }
 
   get bytes(): number {
@@ -35,13 +41,23 @@ export class OutboxStore {
 
   /** Resolves when it is on the disk; `full`: it is not, and nothing changed. */
   async append(envelope: Envelope): Promise<'kept' | 'full'> {
-    const text = JSON.stringify(envelope);
+    const id = this.#nextId;
+    const { codec } = this.#store;
+    const text = codec.encode(outboxRowName(id), envelope);
+    const sealed = codec.isSealed(text) ? 1 : 0;
     const bytes = Buffer.byteLength(text);
     if (this.#bytes + bytes > this.#bytesMax) return 'full';
+    this.#nextId += 1;
     this.#bytes += bytes;
     try {
       await this.#store.write((sql) =>
-        sql.run('INSERT INTO outbox (bytes, envelope) VALUES (?, ?)', bytes, text),
+        sql.run(
+          'INSERT INTO outbox (id, bytes, envelope, sealed) VALUES (?, ?, ?, ?)',
+          id,
+          bytes,
+          text,
+          sealed,
+        ),
       );
       return 'kept';
     } catch (error) {
@@ -58,7 +74,7 @@ export class OutboxStore {
     const found: Outgoing[] = [];
     const broken: number[] = [];
     for (const { id, envelope: text } of rows) {
-      const envelope = parse(text);
+      const envelope = this.#open(id, text);
       if (envelope === undefined) broken.push(id);
       else found.push({ id, envelope });
     }
@@ -80,13 +96,14 @@ export class OutboxStore {
     });
     this.#bytes -= freed;
   }
-}
 
-function parse(text: string): Envelope | undefined {
-  try {
-    return envelopeSchema.safeParse(JSON.parse(text)).data;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return undefined;
+  #open(id: number, text: string): Envelope | undefined {
+    try {
+      return envelopeSchema.safeParse(this.#store.codec.decode(outboxRowName(id), text)).data;
+    } catch (error) {
+      if (error instanceof SyntaxError) return undefined;
+      if (error instanceof StoreError && error.code === 'unsealable') return undefined;
+      throw error;
+    }
   }
 }

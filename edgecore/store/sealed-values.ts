@@ -1,6 +1,6 @@
 /**
- * Secrets, service account tokens, and devices with their models (which carry the passwords of protocols) are
- * sealed before they reach the database: AES-256-GCM under a key in a file of its own, bound to the row's name,
+ * Secrets, service account tokens, devices with their models (which carry the passwords of protocols), and what
+ * waits in the outbox are sealed before they reach the database: AES-256-GCM under a key in a file of its own, bound to the row's name,
  * so that a value cannot be moved to another row. Whoever can read both files, or this process, reads them all;
  * what sealing keeps out is who finds the database, a copy or a backup of it, or the disk without /etc.
  */
@@ -31,7 +31,7 @@ const tagBytes = 16;
 const mark = 'sealed:1:';
 
 export function sealedValues(key: Uint8Array): ValueCodec {
-  const types: ReadonlySet<string> = new Set(sealedTypes);
+  const types: ReadonlySet<string> = new Set([...sealedTypes, 'outbox']);
   return {
     sealedTypes,
     isSealed: (text) => text.startsWith(mark),

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Log, silentLog } from '#beehive/log.ts';
+import { newEnvelope } from '#protocol/message.ts';
 import { openDatabase, type Store } from './database.ts';
 import { MetaStore } from './meta-store.ts';
+import { OutboxStore } from './outbox-store.ts';
 import { openSealKey, sealedValues } from './sealed-values.ts';
 
 const password = 'correct-horse-battery-staple';
@@ -53,6 +55,13 @@ async function fill(store: Store): Promise<void> {
   });
 }
 
+const outgoing = newEnvelope(
+  { source: 'bus', group: 'user', operation: 'upload', resource: 'SYS/dis/upload_records' },
+  `login with ${password}`,
+);
+const waiting = async (store: Store) =>
+  (await new OutboxStore(store, { log }).first(10)).map(({ envelope }) => envelope);
+
 const held = (store: Store) =>
   new MetaStore(store, { log }).read((meta) => meta.held().map(({ path }) => path));
 const read = (store: Store, key: string) =>
@@ -70,6 +79,7 @@ describe('sealed values', () => {
   test('come back as they were, and are in no file: database, WAL, or copy', async () => {
     const first = openSealed();
     await fill(first);
+    expect(await new OutboxStore(first, { log }).append(outgoing)).toBe('kept');
     for (const key of Object.values(rows)) expect(read(first, key)).toEqual({ data: password });
     expect(readdirSync(join(dir, 'lib'))).toContain('edgecore.db-wal');
     expect([filesWith(password), filesWith('"plain"')]).toEqual([[], [`${file}-wal`]]);
@@ -77,6 +87,7 @@ describe('sealed values', () => {
     const second = openSealed();
     await second.copied;
     expect(read(second, rows.secret)).toEqual({ data: password });
+    expect(await waiting(second)).toEqual([outgoing]);
     expect([second.completeness, filesWith(password)]).toEqual(['whole', []]);
     expect(filesWith('"plain"').sort()).toEqual([file, `${file}.last-good`]);
     await second.close();
@@ -92,6 +103,11 @@ describe('sealed values', () => {
         password,
       ),
     );
+    const outbox = new OutboxStore(before, { log });
+    for (let round = 0; round < 150; round += 1) await outbox.append(outgoing);
+    await before.write((sql) =>
+      sql.run('INSERT INTO outbox (bytes, envelope) VALUES (40, ?)', `no JSON, with ${password}`),
+    );
     await before.close();
     await openPlain().close();
     writeFileSync(`${file}.damaged`, password);
@@ -100,9 +116,10 @@ describe('sealed values', () => {
     await store.copied;
     expect(filesWith(password)).toEqual([]);
     for (const key of Object.values(rows)) expect(read(store, key)).toEqual({ data: password });
+    expect(await waiting(store)).toEqual(Array.from({ length: 10 }, () => outgoing));
     expect(store.completeness).toBe('whole');
     await store.close();
-    expect(said.map(({ text }) => text)).toEqual([expect.stringContaining('are sealed now')]);
+    expect(said.map(({ text }) => text)).toEqual(['what was stored readable is sealed now']);
   });
 
   test.each([
@@ -133,12 +150,17 @@ describe('sealed values', () => {
   test('open under their own name only', async () => {
     const first = openSealed();
     await fill(first);
+    const outbox = new OutboxStore(first, { log });
+    for (const resource of ['a', 'b', 'c'])
+      await outbox.append({ ...outgoing, route: { ...outgoing.route, resource } });
     await first.close();
     const raw = new Database(file);
+    raw.exec('UPDATE outbox SET envelope = (SELECT envelope FROM outbox WHERE id = 1) WHERE id = 2');
     raw.exec("UPDATE meta SET value = (SELECT value FROM meta WHERE type = 'secret') WHERE type = 'device'");
     raw.close();
     const second = openSealed();
     expect([read(second, rows.device), read(second, rows.secret)]).toEqual([undefined, { data: password }]);
+    expect((await waiting(second)).map(({ route }) => route.resource)).toEqual(['a', 'c']);
     await second.close();
   });
 

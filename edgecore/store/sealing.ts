@@ -7,7 +7,7 @@ import { rmSync } from 'node:fs';
 import type { Log } from '#beehive/log.ts';
 import type { SqlConnection } from './connection.ts';
 import { StoreError } from './errors.ts';
-import type { ValueCodec } from './value-codec.ts';
+import { outboxRowName, type ValueCodec } from './value-codec.ts';
 
 interface Row {
   readonly key: string;
@@ -40,12 +40,13 @@ export function sealRows(
       sealRow(connection, codec, row);
     }
   }
+  readable += sealOutbox(connection, codec);
   connection.execute('COMMIT');
   if (readable > 0) {
     connection.execute('VACUUM');
     connection.pragma('wal_checkpoint(TRUNCATE)');
     for (const file of readableCopies) rmSync(file, { force: true });
-    log.info({ rows: readable }, 'stored secrets and devices were readable and are sealed now');
+    log.info({ rows: readable }, 'what was stored readable is sealed now');
   }
   if (lost > 0) {
     log.warn(
@@ -54,6 +55,30 @@ export function sealRows(
     );
   }
   return lost;
+}
+
+const outboxRowsAtOnce = 100;
+
+/** Those that the key does not open are dropped when it is their turn, like others that cannot be read. */
+function sealOutbox(connection: SqlConnection, codec: ValueCodec): number {
+  let sealed = 0;
+  for (;;) {
+    const rows = connection.all<{ id: number; envelope: string }>(
+      'SELECT id, envelope FROM outbox WHERE sealed = 0 ORDER BY id LIMIT ?',
+      outboxRowsAtOnce,
+    );
+    if (rows.length === 0) return sealed;
+    for (const { id, envelope } of rows) {
+      const value = parsedOrUndefined(envelope);
+      if (value === undefined) connection.run('DELETE FROM outbox WHERE id = ?', id);
+      else {
+        const text = codec.encode(outboxRowName(id), value);
+        const update = 'UPDATE outbox SET envelope = ?, bytes = ?, sealed = 1 WHERE id = ?';
+        connection.run(update, text, Buffer.byteLength(text), id);
+      }
+    }
+    sealed += rows.length;
+  }
 }
 
 /** KubeEdge's MetaServer keeps whole objects in this table; what we keep ourselves stands in `meta`. */
@@ -75,13 +100,16 @@ function opens(codec: ValueCodec, row: Row): boolean {
 
 /** A value that is not even JSON is of no use to anybody. */
 function sealRow(connection: SqlConnection, codec: ValueCodec, row: Row): void {
-  let value: unknown;
+  const value = parsedOrUndefined(row.value);
+  if (value === undefined) connection.run('DELETE FROM meta WHERE key = ?', row.key);
+  else connection.run('UPDATE meta SET value = ? WHERE key = ?', codec.encode(row, value), row.key);
+}
+
+function parsedOrUndefined(text: string): unknown {
   try {
-    value = JSON.parse(row.value);
+    return JSON.parse(text);
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    connection.run('DELETE FROM meta WHERE key = ?', row.key);
-    return;
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
-  connection.run('UPDATE meta SET value = ? WHERE key = ?', codec.encode(row, value), row.key);
 }

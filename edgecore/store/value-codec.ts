@@ -5,8 +5,13 @@ export interface RowName {
   readonly type: string;
 }
 
+/** A row of the table outbox; a number is never given twice. */
+export function outboxRowName(id: number): RowName {
+  return { key: String(id), type: 'outbox' };
+}
+
 export interface ValueCodec {
-  /** Types of rows whose text is unreadable without the key. */
+  /** Types of rows in `meta` whose text is unreadable without the key; rows of the outbox are, too, when there are any. */
   readonly sealedTypes: readonly string[];
   encode(row: RowName, value: unknown): string;
   /** @throws when the text is not what `encode` wrote for this very row. */
