@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import type { z } from 'zod';
 import { systemClock } from '#beehive/clock.ts';
+import { rollingTokenId } from '#cloudcore/cloudhub/rolling-token.ts';
 import { describeError } from '#protocol/errors.ts';
 import { debugCheck } from './commands/debug.ts';
 import { getToken } from './commands/gettoken.ts';
@@ -117,20 +118,20 @@ withJoinCommand(token.command('create'))
   });
 token
   .command('list')
-  .description('show the tokens that were made and not deleted, and how often each was used')
+  .description('show the tokens that may be used, and how often each was')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
   .action(async (given) => print(formatTokens(await listTokens(tokenFlags.parse(given)), systemClock.now())));
 token
   .command('delete <id...>')
-  .description('make tokens useless at once; nodes that joined with them stay')
+  .description('make tokens useless at once, `default` the one of gettoken; nodes that joined with them stay')
   .option('--kube-config <file>', 'the cluster that cloudcore uses')
   .option(...dataDirFlag)
   .action(async (ids: string[], given) => {
     const flags = tokenFlags.parse(given);
     for (const id of ids) {
       await deleteToken(id, flags);
-      print(`token ${id} deleted`);
+      print(`token ${id} deleted${id === rollingTokenId ? '; `keadm gettoken` prints another' : ''}`);
     }
   });
 

@@ -21,6 +21,7 @@ import { createCloudHubMetrics } from './cloudhub-metrics.ts';
 import { type NamedToken, NamedTokens } from './named-tokens.ts';
 import { machineAnnotation } from './node-annotations.ts';
 import { certificatePem, createCa, issueNode, readCredential } from './pki.ts';
+import { RollingToken } from './rolling-token.ts';
 import { openTokenIssuer, type TokenIssuer } from './token.ts';
 
 interface Reply {
@@ -331,6 +332,23 @@ describe('bootstrap server', () => {
     expect([reply.status, reply.body.toString()]).toEqual([403, expect.stringMatching(inUse)]);
     // Nor one that does not say which it is, as a KubeEdge edge does not.
     expect((await joinNode()).reply.status).toBe(403);
+  });
+
+  it('refuses the default token at once when it is revoked, and takes the next', async () => {
+    const rolling = new RollingToken({ issuer: tokens, api, clock });
+    await rolling.publish(authority.certificateHash, 24 * hourMs);
+    const join = async () => {
+      const text = (await rolling.read()) ?? '';
+      const headers = { Authorization: `Bearer ${text.slice(text.indexOf('.') + 1)}`, NodeName: 'edge-1' };
+      return ask('/edge.crt', { headers, body: (await newRequest('CN=whatever')).csr });
+    };
+    expect((await join()).status).toBe(200);
+    const before = await bearer();
+    await rolling.revoke();
+    const body = (await newRequest('CN=whatever')).csr;
+    const refused = await ask('/edge.crt', { headers: { Authorization: before, NodeName: 'edge-1' }, body });
+    expect([refused.status, refused.body.toString()]).toEqual([401, expect.stringContaining('revoked')]);
+    expect((await join()).status).toBe(200);
   });
 
   describe('with a named token', () => {

@@ -27,6 +27,7 @@ import { NamedTokens } from './named-tokens.ts';
 import { isMachine, machineOf } from './node-annotations.ts';
 import { CertificateRequestError, isNodeName } from './pki.ts';
 import { type PresentNode, presentCertificate } from './present-certificate.ts';
+import { RollingToken } from './rolling-token.ts';
 import type { TokenIssuer } from './token.ts';
 import { TokenError } from './token-error.ts';
 
@@ -56,6 +57,7 @@ export class BootstrapServer {
   readonly #components: BootstrapComponents;
   readonly #limits: BootstrapLimits;
   readonly #named: NamedTokens;
+  readonly #rolling: RollingToken;
   readonly #server: Server;
   readonly #strangers: Strangers;
 
@@ -63,6 +65,7 @@ export class BootstrapServer {
     this.#components = components;
     this.#limits = options.limits ?? bootstrapLimits;
     this.#named = new NamedTokens(components);
+    this.#rolling = new RollingToken({ ...components, issuer: components.tokens });
     const { authority } = components;
     this.#server = createServer(
       {
@@ -162,8 +165,12 @@ export class BootstrapServer {
     const present = this.#presentNode(request);
     let namedToken: string | undefined;
     if (present === undefined) {
-      namedToken = await this.#components.tokens.verify(bearer(request));
-      if (namedToken !== undefined) await this.#named.check(namedToken, node);
+      const token = await this.#components.tokens.verify(bearer(request));
+      if (token.kind === 'rolling') await this.#rolling.check(token.generation);
+      else {
+        namedToken = token.id;
+        await this.#named.check(namedToken, node);
+      }
       const { machine: held } = await machineOf(this.#components.api, node);
       if (held !== undefined && held !== machine) {
         return text(

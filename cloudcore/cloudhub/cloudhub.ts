@@ -29,8 +29,9 @@ import { createCloudHubMetrics } from './cloudhub-metrics.ts';
 import type { Controller } from './dispatcher.ts';
 import { annotateNode, cloudcoreAnnotation, machineAnnotation } from './node-annotations.ts';
 import type { NodeSubject } from './pki.ts';
+import { RollingToken } from './rolling-token.ts';
 import { Sessions } from './sessions.ts';
-import { openTokenIssuer, publishToken, type TokenIssuer } from './token.ts';
+import { openTokenIssuer, type TokenIssuer } from './token.ts';
 
 export interface CloudHubOptions {
   readonly host: string;
@@ -90,7 +91,7 @@ class CloudHub implements Module {
     const { api, bus, clock } = this.#components;
     const authority = await openCertificateAuthority(this.#options.authority, this.#components);
     const tokens = await openTokenIssuer({ api, clock });
-    await publishToken(tokens, authority.certificateHash, api, this.#tokenOptions);
+    await this.#publishToken(authority, tokens);
 
     const stop = new AbortController();
     const passOn = () => stop.abort();
@@ -118,8 +119,10 @@ class CloudHub implements Module {
     }
   }
 
-  get #tokenOptions() {
-    return { refreshIntervalMs: this.#options.tokenRefreshIntervalMs };
+  /** Valid for two refreshes (wire 2.2). @throws KubeError */
+  #publishToken({ certificateHash }: CertificateAuthority, issuer: TokenIssuer): Promise<void> {
+    const rolling = new RollingToken({ ...this.#components, issuer });
+    return rolling.publish(certificateHash, 2 * this.#options.tokenRefreshIntervalMs);
   }
 
   async #startBootstrap(
@@ -184,12 +187,12 @@ class CloudHub implements Module {
     tokens: TokenIssuer,
     signal: AbortSignal,
   ): Promise<void> {
-    const { api, clock, random, log } = this.#components;
+    const { clock, random, log } = this.#components;
     const backoff = new Backoff(tokenRetry, random);
     let pauseMs = this.#options.tokenRefreshIntervalMs;
     while (await slept(clock, pauseMs, signal)) {
       try {
-        await publishToken(tokens, authority.certificateHash, api, this.#tokenOptions);
+        await this.#publishToken(authority, tokens);
         backoff.reset();
         pauseMs = this.#options.tokenRefreshIntervalMs;
       } catch (error) {

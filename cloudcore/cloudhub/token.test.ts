@@ -3,8 +3,9 @@ import { base64url, SignJWT } from 'jose';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { MemoryKubeApi } from '../kube/memory-kube-api.ts';
+import { RollingToken } from './rolling-token.ts';
 import { SystemSecrets } from './system-secrets.ts';
-import { openTokenIssuer, publishToken, TokenIssuer } from './token.ts';
+import { openTokenIssuer, TokenIssuer } from './token.ts';
 
 const caHash = 'ab'.repeat(32);
 const hourMs = 3_600_000;
@@ -32,13 +33,13 @@ function encode(value: object): string {
 describe('join token', () => {
   it('has four parts, lives two refreshes, and is verified by every cloudcore of the cluster', async () => {
     const issuer = await openTokenIssuer({ api, clock });
-    await publishToken(issuer, caHash, api, { refreshIntervalMs: 12 * hourMs });
+    await new RollingToken({ issuer, api, clock }).publish(caHash, 24 * hourMs);
     const token = await published();
     expect(token.split('.')).toHaveLength(4);
     expect(token.startsWith(`${caHash}.`)).toBe(true);
     const other = await openTokenIssuer({ api, clock });
     await clock.advance(24 * hourMs - 2_000);
-    await other.verify(bearerOf(token));
+    expect(await other.verify(bearerOf(token))).toEqual({ kind: 'rolling', generation: '' });
   });
 
   it('says how long ago a token expired and what to do', async () => {

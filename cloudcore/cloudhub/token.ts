@@ -2,26 +2,27 @@
  * Join tokens: KubeEdge's four parts, `<sha256 of the CA, hex>.<jwt>` (wire 2.2), signed with a key of their own
  * that can do nothing else and is created or adopted like the CA. The edge checks the first part against the CA
  * it is shown and sends the rest, so what is verified here is the JWT alone. There are two kinds: the rolling one
- * that cloudcore renews, and named ones, of which named-tokens.ts keeps what they may be used for.
+ * (rolling-token.ts), and named ones, of which named-tokens.ts keeps what they may be used for.
  */
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { Clock } from '#beehive/clock.ts';
 import { UnrecoverableError } from '#beehive/errors.ts';
+import { expiredTokenText } from '#protocol/expired-token.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import type { NamedToken } from './named-tokens.ts';
 import { SystemSecrets } from './system-secrets.ts';
 import { TokenError } from './token-error.ts';
 
-export interface TokenOptions {
-  readonly refreshIntervalMs: number;
-}
+/** What a token's signature is good for; whether it was revoked is for its kind to say. */
+export type VerifiedToken =
+  | { readonly kind: 'rolling'; readonly generation: string }
+  | { readonly kind: 'named'; readonly id: string };
 
 /** What stands in `sub`: it tells a named token whose record is gone from the rolling one, which has none. */
 const subject = { rolling: 'rolling', named: 'named' };
 const keySecret = { name: 'hawser-token-key', key: 'key' };
-const tokenSecret = { name: 'tokensecret', key: 'tokendata' };
 const keyBytes = 32;
 const algorithm = 'HS256';
 const tokenCharsMax = 2048;
@@ -35,20 +36,18 @@ export class TokenIssuer {
     this.#clock = clock;
   }
 
-  /** The rolling token. */
-  issue(caHash: string, lifeMs: number): Promise<string> {
-    return this.#sign(caHash, { sub: subject.rolling, jti: randomUUID() }, this.#clock.now() + lifeMs);
+  /** A rolling token. */
+  issue(caHash: string, lifeMs: number, generation = ''): Promise<string> {
+    const claims = { sub: subject.rolling, jti: randomUUID(), gen: generation };
+    return this.#sign(caHash, claims, this.#clock.now() + lifeMs);
   }
 
   issueNamed(caHash: string, { id, expiresMs }: NamedToken): Promise<string> {
     return this.#sign(caHash, { sub: subject.named, jti: id }, expiresMs);
   }
 
-  /**
-   * The id of the named token that this is; undefined: it is a rolling one, whose right is its signature.
-   * @throws TokenError that says what is wrong with the bearer token and what to do.
-   */
-  async verify(jwt: string): Promise<string | undefined> {
+  /** @throws TokenError that says what is wrong with the bearer token and what to do. */
+  async verify(jwt: string): Promise<VerifiedToken> {
     if (jwt.length > tokenCharsMax || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(jwt)) throw malformed();
     let payload: JWTPayload;
     try {
@@ -57,9 +56,9 @@ export class TokenIssuer {
     } catch (error) {
       throw this.#refusal(error);
     }
-    if (payload.sub === subject.named && payload.jti !== undefined) return payload.jti;
+    if (payload.sub === subject.named && payload.jti !== undefined) return { kind: 'named', id: payload.jti };
     if (payload.exp === undefined) throw malformed();
-    return undefined;
+    return { kind: 'rolling', generation: typeof payload.gen === 'string' ? payload.gen : '' };
   }
 
   #sign(caHash: string, claims: JWTPayload, expiresMs: number | undefined): Promise<string> {
@@ -73,10 +72,7 @@ export class TokenIssuer {
   #refusal(error: unknown): TokenError {
     if (error instanceof errors.JWTExpired) {
       const expiredAgoMs = Math.max(0, this.#clock.now() - Number(error.payload.exp) * 1000);
-      return new TokenError(
-        `token expired ${duration(expiredAgoMs)} ago; make a new one on the cloud with \`keadm gettoken\``,
-        { code: 'token-expired', expiredAgoMs },
-      );
+      return new TokenError(expiredTokenText(expiredAgoMs), { code: 'token-expired', expiredAgoMs });
     }
     if (error instanceof errors.JWSSignatureVerificationFailed) {
       return new TokenError(
@@ -103,29 +99,10 @@ export async function openTokenIssuer(components: { api: KubeApi; clock: Clock }
   return new TokenIssuer(key, components.clock);
 }
 
-/** A fresh token into the secret that `keadm gettoken` prints; valid for two refreshes. @throws KubeError */
-export async function publishToken(
-  issuer: TokenIssuer,
-  caHash: string,
-  api: KubeApi,
-  { refreshIntervalMs }: TokenOptions,
-): Promise<void> {
-  const token = await issuer.issue(caHash, 2 * refreshIntervalMs);
-  await new SystemSecrets(api).put(tokenSecret.name, { [tokenSecret.key]: Buffer.from(token, 'ascii') });
-}
-
 function malformed(cause?: unknown): TokenError {
   return new TokenError(
     'token is malformed; pass it whole, as `keadm gettoken` prints it',
     { code: 'token-malformed' },
     { cause },
   );
-}
-
-function duration(ms: number): string {
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 1) return 'less than a minute';
-  if (minutes < 60) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d`;
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from '#beehive/clock.ts';
+import { expiredTokenText } from '#protocol/expired-token.ts';
 import type { TlsIdentity } from '#protocol/transport/transport.ts';
 import { downloadCa } from './ca-download.ts';
 import { CredentialError } from './errors.ts';
@@ -37,10 +38,7 @@ function refused(answer: HttpsAnswer, token: JoinToken, host: string, nowMs: num
   const { status } = answer;
   if (status === 401 && token.expiresMs !== undefined && token.expiresMs < nowMs) {
     const expiredAgoMs = nowMs - token.expiresMs;
-    return new CredentialError(
-      `token expired ${spell(expiredAgoMs)} ago; make a new one on the cloud with \`keadm gettoken\``,
-      { code: 'expired-token', expiredAgoMs },
-    );
+    return new CredentialError(expiredTokenText(expiredAgoMs), { code: 'expired-token', expiredAgoMs });
   }
   const body = reasonOf(answer);
   // A KubeEdge cloud says no more than that it refuses.
@@ -53,10 +51,4 @@ function refused(answer: HttpsAnswer, token: JoinToken, host: string, nowMs: num
     { code: 'refused', status, body },
     { retry: status >= 500 ? 'backoff' : 'never' },
   );
-}
-
-function spell(ms: number): string {
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 1) return 'less than a minute';
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
 }

@@ -1,6 +1,6 @@
 /**
  * `keadm token create|list|delete`: join tokens with a name, a lifetime, a number of uses and a node, beside the
- * default one that cloudcore renews. Only the administrator who may read cloudcore's signing key can make them.
+ * default one that cloudcore renews, which can be taken back like the others. Only the administrator who may read cloudcore's signing key can make them.
  */
 
 import { systemClock } from '#beehive/clock.ts';
@@ -10,13 +10,14 @@ import {
   type TokenTerms,
   tokenIdPattern,
 } from '#cloudcore/cloudhub/named-tokens.ts';
+import { RollingToken, readClaims, rollingTokenId } from '#cloudcore/cloudhub/rolling-token.ts';
 import { openTokenIssuer } from '#cloudcore/cloudhub/token.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
-import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
+import { isNotFound, type KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { parseDurationMs } from '#edgecore/edged/duration.ts';
 import { KeadmError } from '../errors.ts';
 import { findKubeconfig } from '../kubeconfig.ts';
-import { getToken } from './gettoken.ts';
+import { getToken, readToken } from './gettoken.ts';
 
 export interface TokenPlace {
   readonly kubeConfig?: string | undefined;
@@ -73,12 +74,37 @@ async function forgetLongExpired(tokens: NamedTokens): Promise<void> {
     if (expiresMs !== undefined && expiresMs < beforeMs) await tokens.delete(id);
 }
 
-export async function listTokens(place: TokenPlace): Promise<NamedToken[]> {
-  return new NamedTokens({ api: await openApi(place), clock: systemClock }).list();
+/** Of the default token nobody counts the uses. */
+export type ListedToken = Omit<NamedToken, 'uses'> & { readonly uses: number | undefined };
+
+/** The default one first, then the oldest. */
+export async function listTokens(place: TokenPlace): Promise<ListedToken[]> {
+  const api = await openApi(place);
+  const named = await new NamedTokens({ api, clock: systemClock }).list();
+  const claims = readClaims(await printedToken(api));
+  if (claims === undefined) return named;
+  const { createdMs, expiresMs } = claims;
+  const any = { uses: undefined, usesMax: undefined, node: undefined };
+  return [{ id: rollingTokenId, createdMs, expiresMs, ...any }, ...named];
+}
+
+/** Empty when cloudcore has made none yet. */
+async function printedToken(api: KubeApi): Promise<string> {
+  try {
+    return await readToken(api);
+  } catch (error) {
+    if (isNotFound(error)) return '';
+    throw error;
+  }
 }
 
 /** @throws KeadmError `not-found` */
 export async function deleteToken(id: string, place: TokenPlace): Promise<void> {
+  if (id === rollingTokenId) {
+    const api = await openApi(place);
+    const issuer = await openTokenIssuer({ api, clock: systemClock });
+    return new RollingToken({ issuer, api, clock: systemClock }).revoke();
+  }
   if (!tokenIdPattern.test(id))
     throw badFlag('ID', `"${id}" is not the id of a token; \`keadm token list\` shows them`);
   if (await new NamedTokens({ api: await openApi(place), clock: systemClock }).delete(id)) return;
@@ -89,11 +115,11 @@ export async function deleteToken(id: string, place: TokenPlace): Promise<void> 
 }
 
 /** One line a token under a head, in columns. */
-export function formatTokens(tokens: readonly NamedToken[], nowMs: number): string {
+export function formatTokens(tokens: readonly ListedToken[], nowMs: number): string {
   const rows = tokens.map(({ id, expiresMs, uses, usesMax, node, createdMs }) => [
     id,
     expiresMs === undefined ? 'forever' : expiresMs <= nowMs ? 'expired' : spell(expiresMs - nowMs),
-    `${uses}/${usesMax ?? 'any'}`,
+    uses === undefined ? 'any' : `${uses}/${usesMax ?? 'any'}`,
     node ?? 'any',
     new Date(createdMs).toISOString().replace(/\.\d+Z$/, 'Z'),
   ]);

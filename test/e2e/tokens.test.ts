@@ -73,6 +73,16 @@ describe('join tokens', () => {
     await leaseRenewed('pasted');
   });
 
+  it('the default token deleted: whoever has it stays out, and gettoken prints one that joins', async () => {
+    const print = async () => (await space.keadm('gettoken', '--data-dir', space.cloudDir)).stdout.trim();
+    const before = await print();
+    expect(await token('list')).toMatch(/\ndefault +23h 5\dm +any +any +20\d\d-/);
+    expect(await token('delete', 'default')).toBe('token default deleted; `keadm gettoken` prints another');
+    expect(await refused('late', before)).toMatch(/revoked on the cloud.*keadm gettoken/);
+    const joined = await space.join('default-joined', await print());
+    expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0 });
+  });
+
   it('an expired token says so, and what to do', async () => {
     const text = await token('create', '--ttl', '1s');
     const expiresMs =
