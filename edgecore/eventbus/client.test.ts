@@ -1,42 +1,40 @@
 /** The external mode, against Debian's mosquitto. */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTestAuthority } from '#test/certificates.ts';
 import { describeUnless } from '#test/describe-unless.ts';
+import { MosquittoBroker, mosquittoMissing } from '#test/fixtures/mosquitto.ts';
 import { brokerAnswers } from './client.ts';
 import { client, freePort, TestBus } from './test-bus.ts';
 
-const binary = ['mosquitto', '/usr/sbin/mosquitto'].find(
-  (name) => spawnSync(name, ['-h']).error === undefined,
-);
 const login = { username: 'edge', password: 's3cret' };
-const reason = 'needs mosquitto (apt-get install mosquitto)';
 
 let edge: TestBus;
 let port: number;
 let dir: string;
-let broker: ChildProcess | undefined;
+let broker: MosquittoBroker;
 
 beforeEach(async () => {
   port = await freePort();
   dir = mkdtempSync(join(tmpdir(), 'hawser-mosquitto-'));
+  broker = new MosquittoBroker(port, dir);
   edge = new TestBus();
 });
 afterEach(async () => {
   await edge.end();
-  await stopBroker();
+  await broker.stop();
   rmSync(dir, { recursive: true, force: true });
 });
 
-describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () => {
+describeUnless(mosquittoMissing, 'with mosquitto', () => {
   test('hears and speaks through it, and does not hear what it says itself on device topics', async () => {
-    await startBroker();
+    await broker.start();
     await start();
     const other = await client(port);
     await other.mqtt.subscribeAsync('$hw/events/device/default/t/twin/update/+', { qos: 1 });
@@ -53,18 +51,18 @@ describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () =
   });
 
   test('comes back with all its subscriptions when the broker was killed and started again', async () => {
-    await startBroker();
+    await broker.start();
     await start();
     edge.say('router_eventbus', 'subscribe', 'shop/orders');
     await edge.idle();
-    await stopBroker();
+    await broker.stop();
     for (let at = 0; at < 3_000; at += 1) {
       edge.say('twin', 'publish', '$hw/events/device/default/t/twin/update/delta', `${at}`);
       if (at % 500 === 0) await edge.idle();
     }
     await edge.idle();
     expect(await edge.count('direction="out",outcome="dropped"')).toBeGreaterThan(2_000);
-    await startBroker();
+    await broker.start();
     const other = await client(port);
     await settled(async () => {
       await other.mqtt.publishAsync('shop/orders', 'again', { qos: 1 });
@@ -75,7 +73,7 @@ describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () =
   }, 20_000);
 
   test('in mode both, what the edge says reaches the clients of both brokers', async () => {
-    await startBroker();
+    await broker.start();
     const inner = await freePort();
     await edge.start({
       mqttMode: 1,
@@ -101,7 +99,7 @@ describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () =
     };
     const passwords = file('passwords', 'edge:s3cret\n');
     spawnSync('mosquitto_passwd', ['-U', passwords]);
-    await startBroker([
+    await broker.start([
       `cafile ${file('ca.pem', authority.ca)}`,
       `certfile ${file('own.pem', own.cert)}`,
       `keyfile ${file('own.key', own.key)}`,
@@ -154,7 +152,7 @@ describeUnless(binary === undefined ? reason : undefined, 'with mosquitto', () =
     const inside = await client(inner);
     inside.mqtt.end(true);
     await edge.stop();
-    await startBroker();
+    await broker.start();
     await edge.start(config);
     await expect(client(inner)).rejects.toThrow();
     const outside = await client(port);
@@ -211,30 +209,4 @@ async function start(): Promise<void> {
 /** What another process does cannot be awaited, only asked for again and again. */
 async function settled(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await delay(20);
-}
-
-async function startBroker(lines: readonly string[] = ['allow_anonymous true']): Promise<void> {
-  const config = join(dir, 'mosquitto.conf');
-  writeFileSync(config, `${[`listener ${port} 127.0.0.1`, ...lines].join('\n')}\n`);
-  const started = spawn(binary ?? 'mosquitto', ['-c', config], { stdio: 'ignore' });
-  broker = started;
-  const answers = () =>
-    new Promise<boolean>((resolve) => {
-      const probe = connect(port, '127.0.0.1');
-      probe.once('connect', () => {
-        probe.destroy();
-        resolve(true);
-      });
-      probe.once('error', () => resolve(false));
-    });
-  await settled(answers);
-}
-
-async function stopBroker(): Promise<void> {
-  const running = broker;
-  broker = undefined;
-  if (running === undefined || running.exitCode !== null) return;
-  const exited = new Promise((resolve) => running.once('exit', resolve));
-  running.kill('SIGKILL');
-  await exited;
 }
