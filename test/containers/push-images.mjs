@@ -1,5 +1,5 @@
-// Makes two images of one layer with a static busybox and puts them into a registry: `busybox:1`, for both common
-// architectures' sake behind an index, and `pause:1`, which only waits.
+// Makes images of one layer with a static busybox and puts them into a registry: `busybox`, for both common
+// architectures' sake behind an index, `nginx`, which serves a page on port 80, and `pause:1`, which only waits.
 //   node push-images.mjs REGISTRY-URL SCRATCH-DIRECTORY
 
 import { execFileSync } from 'node:child_process';
@@ -27,7 +27,13 @@ const index = {
     { ...busybox, platform: { os: 'linux', architecture } },
   ],
 };
-await put(`/v2/busybox/manifests/1`, oci('index'), Buffer.from(JSON.stringify(index)));
+for (const tag of ['1', '2', 'latest'])
+  await put(`/v2/busybox/manifests/${tag}`, oci('index'), Buffer.from(JSON.stringify(index)));
+const nginx = await pushManifest('nginx', {
+  Cmd: ['/bin/httpd', '-f', '-p', '80', '-h', '/www'],
+  Env: ['PATH=/bin'],
+});
+await put(`/v2/nginx/manifests/latest`, nginx.mediaType, nginx.body);
 const pause = { Entrypoint: ['/bin/sleep', '2147483647'], Env: ['PATH=/bin'] };
 const { mediaType, body } = await pushManifest('pause', pause);
 await put(`/v2/pause/manifests/1`, mediaType, body);

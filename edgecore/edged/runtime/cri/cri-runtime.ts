@@ -54,8 +54,9 @@ const pullMs = 3_600_000;
 export function createCriRuntime(
   options: CriRuntimeOptions,
   components: { clock: Clock; log: Log },
+  client = createCriClient(options, components),
 ): RuntimeService {
-  return new CriRuntime(options, createCriClient(options, components), components);
+  return new CriRuntime(options, client, components);
 }
 
 class CriRuntime implements RuntimeService {
