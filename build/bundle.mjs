@@ -1,32 +1,13 @@
-// Bundles each daemon and command into one ESM file under dist/. Packages that hold a native addon stay outside.
+// Bundles each daemon and command into one ESM file under dist/.
 
 import { rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { bundleOptions } from './options.mjs';
 import { entryPoints, stampSources } from './sources.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 await rm(`${root}/dist`, { recursive: true, force: true });
-await build({
-  absWorkingDir: root,
-  entryPoints,
-  outdir: 'dist',
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  format: 'esm',
-  splitting: true,
-  chunkNames: 'chunks/[name]-[hash]',
-  // Lazily imported CommonJS keeps only its default export when the bundle is split.
-  mainFields: ['module', 'main'],
-  external: ['better-sqlite3'],
-  // Its CommonJS form, imported lazily from a split bundle, has no named exports.
-  alias: { '@peculiar/x509': '@peculiar/x509/build/x509.es.js' },
-  // CommonJS packages inside the bundle ask for `require`.
-  banner: {
-    js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
-  },
-  logLevel: 'warning',
-});
+await build({ ...bundleOptions, absWorkingDir: root, entryPoints, outdir: 'dist' });
 await stampSources(root);

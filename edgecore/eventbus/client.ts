@@ -35,11 +35,11 @@ export async function connectExternal(
   options: ClientOptions,
   components: ClientComponents,
 ): Promise<MqttLink> {
-  const { connect } = await import('mqtt');
+  const { default: mqtt } = await import('mqtt');
   const { log, filters, receive } = components;
   const shared = await connectionOptions(options);
-  const listener = connect(brokerUrl(options), { ...shared, clientId: options.listenerId });
-  const publisher = connect(brokerUrl(options), { ...shared, clientId: options.publisherId });
+  const listener = mqtt.connect(brokerUrl(options), { ...shared, clientId: options.listenerId });
+  const publisher = mqtt.connect(brokerUrl(options), { ...shared, clientId: options.publisherId });
   tell(listener, options.url, log);
   quiet(publisher, log);
 
@@ -84,9 +84,9 @@ export async function connectExternal(
 
 /** Whether an MQTT broker answers there now. */
 export async function brokerAnswers(options: ClientOptions): Promise<boolean> {
-  const { connect } = await import('mqtt');
+  const { default: mqtt } = await import('mqtt');
   const shared = await connectionOptions(options);
-  const client = connect(brokerUrl(options), {
+  const client = mqtt.connect(brokerUrl(options), {
     ...shared,
     clientId: `${options.publisherId}-probe`,
     reconnectPeriod: 0,

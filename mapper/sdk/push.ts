@@ -26,10 +26,10 @@ export function createPush({ clock }: { clock: Clock }): Push {
     if (known !== undefined) return known;
     if (brokers.size >= brokersMax)
       throw new MapperError(`pushes go to ${brokersMax} brokers`, { code: 'busy' });
-    const { connect } = await import('mqtt');
+    const { default: mqtt } = await import('mqtt');
     const raced = brokers.get(address);
     if (raced !== undefined) return raced;
-    const client = connect(address, {
+    const client = mqtt.connect(address, {
       protocolVersion: 4,
       reconnectPeriod: reconnectMs,
       connectTimeout: connectTimeoutMs,
