@@ -75,6 +75,7 @@ export function edgeConfig(options: EdgeConfigOptions): ConfigTree {
         nodeLabels: { ...options.labels },
         tailoredKubeletConfig: {
           readOnlyPort: ports.kubelet,
+          staticPodPath: layout.staticPodDir,
           ...(options.runtimeEndpoint === undefined
             ? {}
             : { containerRuntimeEndpoint: options.runtimeEndpoint }),

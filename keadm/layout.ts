@@ -29,6 +29,8 @@ export interface EdgeLayout {
   readonly libDir: string;
   /** Volumes and the state of the process runtime; not the kubelet's own directory, which may be in use. */
   readonly podDir: string;
+  /** Pods that this machine runs of its own accord; their files are the user's. */
+  readonly staticPodDir: string;
   readonly logDir: string;
   readonly journalFile: string;
   /** What tells this edge from others on the machine; undefined for the one in the default places. */
@@ -60,6 +62,7 @@ export function edgeLayout(dataDir: string | undefined): EdgeLayout {
     sealKeyFile: join(etc, 'edge-seal.key'),
     libDir: lib,
     podDir: join(lib, 'edged'),
+    staticPodDir: join(etc, 'manifests'),
     logDir: log,
     journalFile: join(lib, 'keadm.json'),
     instance:

@@ -171,6 +171,14 @@ export const yamlLimits = {
   aliasesMax: 100,
 } as const;
 
+/** The folder of static pods at an edge. What is beyond is not read, and the log says so. */
+export const staticPodLimits = {
+  /** A pod in the API has at most 1.5 MiB, and what has half a megabyte is hardly written by hand. */
+  fileBytesMax: 512 * 1024,
+  /** A kubelet runs 110 pods of every kind by default. */
+  filesMax: 64,
+} as const;
+
 /** `session/held`: what an edge says it holds. */
 export const sessionLimits = {
   /** 110 pods with their references, and devices; at some 160 bytes each well inside one frame. */

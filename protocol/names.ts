@@ -77,6 +77,9 @@ export const connection = {
 /** The label by which cloudcore knows a node as an edge node. */
 export const edgeRoleLabel = 'node-role.kubernetes.io/edge';
 
+/** On a pod of the API: it only shows a pod that its node runs from a file, whose hash is the value. */
+export const mirrorAnnotation = 'kubernetes.io/config.mirror';
+
 /** Namespace of everything that belongs to the platform itself. */
 export const systemNamespace = 'kubeedge';
 

@@ -1,5 +1,6 @@
 /** Pods: defaults, first state, what may change later. */
 
+import { mirrorAnnotation } from '#protocol/names.ts';
 import {
   cloneJson,
   isJsonObject,
@@ -27,8 +28,11 @@ export const podStrategy: Strategy = {
     const spec = objectIn(draft, 'spec');
     defaultPodSpec(spec);
     setDefault(spec, 'enableServiceLinks', true);
-    setDefault(spec, 'serviceAccountName', 'default');
-    setDefault(spec, 'serviceAccount', spec.serviceAccountName ?? 'default');
+    // A mirror pod runs from a file at its node, without any rights here.
+    if (valueAt(draft, 'metadata', 'annotations', mirrorAnnotation) === undefined) {
+      setDefault(spec, 'serviceAccountName', 'default');
+      setDefault(spec, 'serviceAccount', spec.serviceAccountName ?? 'default');
+    }
     setDefault(spec, 'priority', 0);
     setDefault(spec, 'preemptionPolicy', 'PreemptLowerPriority');
     tolerateLostNode(spec);

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import type { ObjectCache } from '#cloudcore/kube/objects.ts';
 import { nodeNameOf, referencesOf } from '#cloudcore/kube/pod-references.ts';
+import { mirrorAnnotation } from '#protocol/names.ts';
 import { formatObjectPath, type ObjectPath } from '#protocol/resource-path.ts';
 import { eventPatchSchema, eventSchema } from '#protocol/resources/event.ts';
 import { type KubeObject, kubeObjectSchema } from '#protocol/resources/object.ts';
@@ -104,8 +105,6 @@ function ownPod(node: string, path: ObjectPath & { readonly name: string }, cach
   );
 }
 
-const mirrorAnnotation = 'kubernetes.io/config.mirror';
-
 /** A mirror pod must not become the key to objects that the node could not read before. */
 function mayMirror(node: string, content: unknown): Verdict {
   const pod = kubeObjectSchema.safeParse(content).data;
@@ -115,6 +114,12 @@ function mayMirror(node: string, content: unknown): Verdict {
   if (!Object.hasOwn(pod.metadata.annotations ?? {}, mirrorAnnotation)) {
     return { allowed: false, reason: `node "${node}" may create mirror pods only` };
   }
+  const foreign = (pod.metadata.ownerReferences ?? []).find((it) => it.kind !== 'Node' || it.name !== node);
+  if (foreign !== undefined)
+    return {
+      allowed: false,
+      reason: `a mirror pod belongs to its node, not to ${foreign.kind} ${foreign.name}`,
+    };
   const { configMaps, secrets, claims } = referencesOf(pod);
   const account = accountSchema.safeParse(pod.spec).data;
   const namesAccount = Boolean(account?.serviceAccountName || account?.serviceAccount);

@@ -135,6 +135,9 @@ describe('EdgeController, up: pods', () => {
     expect(reasonOf((await ask('insert', 'default/pod/static', greedy)).content)).toBe('Forbidden');
     const foreign = mirror({ nodeName: 'edge-2' });
     expect(reasonOf((await ask('insert', 'default/pod/static', foreign)).content)).toBe('Forbidden');
+    const adopted = { kind: 'ReplicaSet', apiVersion: 'apps/v1', name: 'web', uid: 'u' };
+    const owned = { ...mirror(), metadata: { ...mirror().metadata, ownerReferences: [adopted] } };
+    expect(reasonOf((await ask('insert', 'default/pod/static', owned)).content)).toBe('Forbidden');
     expect((await ask('insert', 'default/pod/static', mirror())).content).toMatchObject({ Err: null });
   });
 });

@@ -16,6 +16,13 @@ const kubeletConfigSchema = z.strictObject({
   /** Servers for pods whose dnsPolicy is ClusterFirst; none: they get the machine's resolver. */
   clusterDNS: z.array(z.string()).default([]),
   clusterDomain: z.string().default(''),
+  /** The folder of static pods; empty: none. */
+  staticPodPath: z
+    .string()
+    .regex(/^(\/.*)?$/, 'must be an absolute path')
+    .default('/etc/kubeedge/manifests'),
+  /** How often that folder is read even when nothing was seen to change. */
+  fileCheckFrequency: z.string().default('20s'),
   resolvConf: z.string().default('/etc/resolv.conf'),
 });
 
@@ -81,7 +88,6 @@ export const edgedUnusedFields: readonly string[] = [
     'evictionSoftGracePeriod',
     'failSwapOn',
     'featureGates',
-    'fileCheckFrequency',
     'hairpinMode',
     'healthzBindAddress',
     'healthzPort',
@@ -125,7 +131,6 @@ export const edgedUnusedFields: readonly string[] = [
     'showHiddenMetricsForVersion',
     'shutdownGracePeriod',
     'shutdownGracePeriodCriticalPods',
-    'staticPodPath',
     'staticPodURL',
     'staticPodURLHeader',
     'streamingConnectionIdleTimeout',

@@ -7,111 +7,12 @@ import { Bus } from '#beehive/bus.ts';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
-import { type Envelope, newEnvelope, reply, replyError } from '#protocol/message.ts';
+import { newEnvelope } from '#protocol/message.ts';
+import { FakeCloud, type Status } from '#test/fixtures/edged-cloud.ts';
 import { edgedConfigSchema } from './config.ts';
 import { createEdged, edgedInbox } from './edged.ts';
 import { createMemoryRuntime, type MemoryRuntime } from './runtime/memory-runtime.ts';
 import { RuntimeError } from './runtime/runtime-service.ts';
-
-interface Status {
-  phase: string;
-  conditions: { type: string; status: string; lastTransitionTime: string }[];
-  containerStatuses: {
-    name: string;
-    ready: boolean;
-    restartCount: number;
-    state: {
-      waiting?: { reason: string; message?: string };
-      running?: object;
-      terminated?: { exitCode: number };
-    };
-    lastState: { terminated?: { exitCode: number } };
-  }[];
-}
-
-/** MetaManager and the cloud behind it, as edged sees them. */
-class FakeCloud {
-  readonly objects = new Map<string, unknown>();
-  readonly asked: { operation: string; resource: string; content: unknown }[] = [];
-  online = true;
-  nodeExists = false;
-  readonly #bus: Bus;
-  #waiters: (() => void)[] = [];
-
-  constructor(bus: Bus) {
-    this.#bus = bus;
-  }
-
-  async handle(envelope: Envelope): Promise<void> {
-    const { operation, resource } = envelope.route;
-    this.asked.push({ operation, resource, content: envelope.content });
-    this.#bus.answer(this.#answer(envelope));
-    for (const wake of this.#waiters.splice(0)) wake();
-  }
-
-  #answer(envelope: Envelope): Envelope {
-    const { operation, resource } = envelope.route;
-    const [, type] = resource.split('/');
-    if (operation === 'query' && resource === 'null/pod')
-      return reply(
-        envelope,
-        [...this.objects].flatMap(([path, it]) => (path.includes('/pod/') ? [it] : [])),
-      );
-    if (operation === 'query' && type !== 'lease') {
-      const object = this.objects.get(resource);
-      return object === undefined ? replyError(envelope, `${resource} not found`) : reply(envelope, object);
-    }
-    if (!this.online) return replyError(envelope, 'not connected');
-    if (operation === 'delete') return reply(envelope, 'OK');
-    const refuse = (reason: string) =>
-      reply(envelope, {
-        Object: null,
-        Err: { ErrStatus: { metadata: {}, status: 'Failure', reason, message: reason } },
-      });
-    if (type === 'node' && this.nodeExists) return refuse('AlreadyExists');
-    if (type === 'node') this.nodeExists = true;
-    if (type === 'lease' && operation === 'query' && !this.objects.has(resource)) return refuse('NotFound');
-    if (type === 'lease' && operation !== 'query')
-      this.objects.set(resource, {
-        metadata: { name: 'edge-1', resourceVersion: `${this.asked.length}` },
-        spec: {},
-      });
-    const node = { metadata: { name: 'edge-1', uid: 'node-uid' } };
-    const object =
-      type === 'node' || type === 'nodepatch' ? node : (this.objects.get(resource) ?? { metadata: {} });
-    return reply(envelope, { Object: object, Err: null });
-  }
-
-  async until<T>(
-    find: () => T | undefined | false,
-    clock: ManualClock,
-    what: string,
-    stepMs = 100,
-  ): Promise<T> {
-    for (let turns = 0; turns < 400; turns += 1) {
-      const found = find();
-      if (found) return found;
-      await clock.advance(stepMs);
-      await filesToSettle();
-    }
-    throw new Error(`never happened: ${what}`);
-  }
-
-  statuses(pod: string): Status[] {
-    return this.asked
-      .filter((it) => it.resource === `default/podpatch/${pod}`)
-      .map((it) => (JSON.parse(String(it.content)) as { status: Status }).status);
-  }
-
-  asks(operation: string, resource: string) {
-    return this.asked.filter((it) => it.operation === operation && it.resource.startsWith(resource));
-  }
-}
-
-/** Files and directories are real and take real time, of which the manual clock knows nothing. */
-function filesToSettle(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 3));
-}
 
 describe('edged', () => {
   let directory: string;
@@ -156,7 +57,7 @@ describe('edged', () => {
       hostnameOverride: 'edge-1',
       nodeIP: '192.0.2.7',
       rootDirectory: directory,
-      tailoredKubeletConfig: { podLogsDir: join(directory, 'logs') },
+      tailoredKubeletConfig: { podLogsDir: join(directory, 'logs'), staticPodPath: '' },
     });
     const edged = createEdged(
       { ...config, version: '0.1.0' },

@@ -16,7 +16,7 @@ import { CancelledError, HawserError } from '#protocol/errors.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { connection, group, noNamespace, operation, source } from '#protocol/names.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
-import { createCloudRequests } from './cloud-requests.ts';
+import { type CloudRequests, createCloudRequests } from './cloud-requests.ts';
 import { createClusterObjects } from './cluster-objects.ts';
 import type { EdgedConfig } from './config.ts';
 import { createPodDns } from './dns.ts';
@@ -25,6 +25,7 @@ import { createEventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
 import { ImagePulls } from './image-pulls.ts';
 import { LeaseKeeper } from './lease.ts';
+import { MirrorPods } from './mirror-pods.ts';
 import { type NodeFacts, readNodeFacts } from './node-facts.ts';
 import { NodeStatus } from './node-status.ts';
 import { Orphans } from './orphans.ts';
@@ -38,6 +39,7 @@ import {
   type RuntimeVersion,
 } from './runtime/runtime-service.ts';
 import { memoryPlaces } from './secret-directory.ts';
+import { StaticPods } from './static-pods.ts';
 import { StatusSender } from './status-sender.ts';
 import { createVolumes } from './volumes.ts';
 
@@ -84,6 +86,8 @@ class Edged {
   readonly #countPods: (pods: number) => void;
   #pods: Pods | undefined;
   #orphans: Orphans | undefined;
+  #mirrors: MirrorPods | undefined;
+  #static: StaticPods | undefined;
   #sender: StatusSender | undefined;
   #node: NodeStatus | undefined;
   #lease: LeaseKeeper | undefined;
@@ -109,6 +113,7 @@ class Edged {
     };
     this.#build({ ...version, usesImages }, readFacts, () => this.#around(facts));
     await this.#loadStored();
+    await this.#static?.load();
     const work = [
       bus.serve('edged', (envelope) => this.#handle(envelope), signal),
       this.#node?.run(signal),
@@ -116,6 +121,8 @@ class Edged {
       this.#sender?.run(signal),
       this.#followRuntime(signal),
       this.#orphans?.run(signal),
+      this.#mirrors?.run(signal),
+      this.#static?.run(signal),
     ];
     ready();
     await Promise.all(work);
@@ -127,17 +134,32 @@ class Edged {
     facts: () => Promise<NodeFacts>,
     around: () => PodSurroundings,
   ): void {
-    const { bus, runtime, clock } = this.#with;
-    const options = this.#options;
-    const kubelet = options.tailoredKubeletConfig;
+    const { bus, clock } = this.#with;
     const log = this.#log;
     const cloud = createCloudRequests({ bus, clock });
-    const objects = createClusterObjects({ bus, clock });
-    const nodeName = options.hostnameOverride;
-    this.#sender = new StatusSender({ cloud, clock, log, seen: (object) => this.#pods?.seen(object) });
-    this.#node = new NodeStatus(
+    const sender = new StatusSender({ cloud, clock, log, seen: (object) => this.#pods?.seen(object) });
+    const node = this.#buildNode(runtimeVersion, cloud, facts);
+    this.#sender = sender;
+    this.#node = node;
+    const { hostnameOverride: nodeName, tailoredKubeletConfig: kubelet } = this.#options;
+    this.#lease = new LeaseKeeper(
+      { nodeName, durationSeconds: kubelet.nodeLeaseDurationSeconds },
+      { cloud, clock, log, nodeUid: () => node.uid },
+    );
+    this.#buildPods(runtimeVersion, { cloud, sender, node, around });
+  }
+
+  #buildNode(
+    runtimeVersion: RuntimeVersion & Pick<RuntimeStatus, 'usesImages'>,
+    cloud: CloudRequests,
+    facts: () => Promise<NodeFacts>,
+  ): NodeStatus {
+    const { runtime, clock } = this.#with;
+    const options = this.#options;
+    const kubelet = options.tailoredKubeletConfig;
+    return new NodeStatus(
       {
-        name: nodeName,
+        name: options.hostnameOverride,
         labels: options.nodeLabels,
         taints: options.taints,
         register: options.registerNode,
@@ -156,39 +178,57 @@ class Edged {
         needsPodNetwork: () => this.#pods?.workers.some(({ pod }) => !pod.spec.hostNetwork) ?? false,
         runtimeVersion,
         clock,
-        log,
-        learned: () => this.#lease?.poke(),
+        log: this.#log,
+        learned: () => {
+          this.#lease?.poke();
+          this.#mirrors?.poke();
+        },
       },
     );
-    const node = this.#node;
-    this.#lease = new LeaseKeeper(
-      { nodeName, durationSeconds: kubelet.nodeLeaseDurationSeconds },
-      { cloud, clock, log, nodeUid: () => node.uid },
-    );
+  }
+
+  #buildPods(
+    { name: runtimeName, usesImages }: RuntimeVersion & Pick<RuntimeStatus, 'usesImages'>,
+    made: Pick<PodWorkerComponents, 'cloud' | 'around'> & { sender: StatusSender; node: NodeStatus },
+  ): void {
+    const { bus, runtime, clock, memory } = this.#with;
+    const { cloud, sender, node, around } = made;
+    const options = this.#options;
+    const { hostnameOverride: nodeName, tailoredKubeletConfig: kubelet } = options;
+    const log = this.#log;
+    const objects = createClusterObjects({ bus, clock });
     const volumes = createVolumes(options.rootDirectory, { objects, clock, log, memoryPlaces });
     const worker: PodWorkerComponents = {
       runtime,
-      runtimeName: runtimeVersion.name,
+      runtimeName,
       volumes,
       objects,
       cloud,
-      sender: this.#sender,
+      sender,
       events: createEventRecorder({ nodeName, enabled: options.reportEvent }, { bus, clock }),
       around,
-      pulls: runtimeVersion.usesImages ? new ImagePulls(runtime) : undefined,
-      files: runtimeVersion.usesImages
-        ? createPodFiles((uid) => join(options.rootDirectory, 'pods', uid))
-        : undefined,
+      pulls: usesImages ? new ImagePulls(runtime) : undefined,
+      files: usesImages ? createPodFiles((uid) => join(options.rootDirectory, 'pods', uid)) : undefined,
       dnsOf: createPodDns(kubelet),
       podLogs: kubelet.podLogsDir,
       clock,
       log,
     };
-    const pods = new Pods({ nodeName, signal: this.#signal, counted: this.#countPods }, worker);
-    const { memory } = this.#with;
+    const mirrors = new MirrorPods({ nodeName, nodeUid: () => node.uid, cloud, sender, clock, log });
+    const pods = new Pods({ nodeName, signal: this.#signal, counted: this.#countPods }, worker, mirrors);
     const isKnown = (podUid: string) => pods.has(podUid);
     this.#pods = pods;
+    this.#mirrors = mirrors;
+    this.#static = this.#staticPods(pods, mirrors, usesImages);
     this.#orphans = new Orphans({ runtime, volumes, isKnown, memory, clock, log });
+  }
+
+  #staticPods(pods: Pods, mirrors: MirrorPods, isolated: boolean): StaticPods | undefined {
+    const { hostnameOverride: nodeName, tailoredKubeletConfig: kubelet } = this.#options;
+    if (kubelet.staticPodPath === '') return undefined;
+    const rereadMs = parseDurationMs(kubelet.fileCheckFrequency) ?? 20_000;
+    const options = { directory: kubelet.staticPodPath, nodeName, isolated, rereadMs };
+    return new StaticPods(options, { pods, mirrors, clock: this.#with.clock, log: this.#log });
   }
 
   #facts(): Promise<NodeFacts> {
@@ -259,6 +299,7 @@ class Edged {
     this.#node?.connected();
     this.#lease?.poke();
     this.#sender?.connected();
+    this.#mirrors?.poke();
     this.#pods?.connected();
   }
 

@@ -26,7 +26,7 @@ import { PodProbes } from './pod-probes.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
 import { type DnsConfig, RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
 import { retryMaxMs, retryMs, type StartFailure, StartFailures, sandboxKey } from './start-failures.ts';
-import type { StatusSender } from './status-sender.ts';
+import type { StatusReporter } from './status-sender.ts';
 import type { Volumes } from './volumes.ts';
 
 export interface PodWorkerComponents {
@@ -39,7 +39,7 @@ export interface PodWorkerComponents {
   readonly volumes: Volumes;
   readonly objects: ClusterObjects;
   readonly cloud: CloudRequests;
-  readonly sender: StatusSender;
+  readonly sender: StatusReporter;
   readonly events: EventRecorder;
   readonly around: () => PodSurroundings;
   readonly dnsOf: (pod: Pod) => Promise<DnsConfig | undefined>;

@@ -176,6 +176,9 @@ export const volumeSchema = z.looseObject({
       defaultMode: z.number().nullish(),
     })
     .nullish(),
+  persistentVolumeClaim: z
+    .looseObject({ claimName: z.string().default(''), readOnly: z.boolean().nullish() })
+    .nullish(),
   downwardAPI: z.looseObject({ items: list(downwardItem), defaultMode: z.number().nullish() }).nullish(),
   projected: z
     .looseObject({

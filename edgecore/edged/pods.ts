@@ -5,9 +5,12 @@
 
 import { z } from 'zod';
 import type { Log } from '#beehive/log.ts';
+import { MirrorPods } from './mirror-pods.ts';
 import { type Pod, podKey, podSchema } from './pod.ts';
 import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
 import { references } from './references.ts';
+import { configAnnotation } from './static-pod-files.ts';
+import type { StatusReporter } from './status-sender.ts';
 
 export interface PodsOptions {
   readonly nodeName: string;
@@ -31,9 +34,11 @@ export class Pods {
   readonly #log: Log;
   readonly #running = new Map<string, Running>();
   readonly #ended = new Set<string>();
+  readonly #mirrors: MirrorPods;
 
-  constructor(options: PodsOptions, components: PodWorkerComponents) {
+  constructor(options: PodsOptions, components: PodWorkerComponents, mirrors: MirrorPods) {
     this.#options = options;
+    this.#mirrors = mirrors;
     this.#components = components;
     this.#log = components.log;
   }
@@ -71,15 +76,29 @@ export class Pods {
       known.update(pod);
       return;
     }
-    for (const worker of this.workers) if (podKey(worker.pod) === podKey(pod)) worker.remove();
-    this.#start(pod);
+    if (MirrorPods.isMirror(pod)) {
+      this.#mirrors.seen(pod);
+      return;
+    }
+    for (const worker of this.workers)
+      if (podKey(worker.pod) === podKey(pod) && !isStatic(worker.pod)) worker.remove();
+    void this.#start(pod, this.#components);
+  }
+
+  /** Runs a pod that no API knows. Resolves when it has ended: false when only we let go of it. */
+  async runStatic(pod: Pod, sender: StatusReporter): Promise<boolean> {
+    await this.#start(pod, { ...this.#components, sender });
+    return !this.#options.signal.aborted;
   }
 
   /** The uid of a pod that is gone; undefined when the content names none. A worker of it ends. */
   remove(content: unknown): string | undefined {
     const uid = uidSchema.safeParse(content).data?.metadata.uid;
     if (uid === undefined) this.#log.warn({}, 'the deletion of a pod without uid is left alone');
-    else this.of(uid)?.remove();
+    else {
+      this.of(uid)?.remove();
+      this.#mirrors.gone(uid);
+    }
     return uid;
   }
 
@@ -87,6 +106,10 @@ export class Pods {
   seen(object: unknown): void {
     const parsed = podSchema.safeParse(object);
     if (!parsed.success || !parsed.data.metadata.deletionTimestamp) return;
+    if (MirrorPods.isMirror(parsed.data)) {
+      this.#mirrors.seen(parsed.data);
+      return;
+    }
     const known = this.of(parsed.data.metadata.uid);
     if (known !== undefined && !known.pod.metadata.deletionTimestamp) known.update(parsed.data);
   }
@@ -105,18 +128,19 @@ export class Pods {
     await Promise.all([...this.#running.values()].map(({ done }) => done));
   }
 
-  #start(pod: Pod): void {
+  #start(pod: Pod, components: PodWorkerComponents): Promise<void> {
     const { signal, counted } = this.#options;
     const { uid } = pod.metadata;
-    const worker = new PodWorker(pod, this.#components);
+    const worker = new PodWorker(pod, components);
     const done = worker.run(signal).finally(() => {
       if (signal.aborted) return;
       this.#running.delete(uid);
-      this.#noteEnded(uid);
+      if (!isStatic(pod)) this.#noteEnded(uid);
       counted(this.count);
     });
     this.#running.set(uid, { worker, done });
     counted(this.count);
+    return done;
   }
 
   /** A late update of a pod that has ended must not bring it back. */
@@ -127,4 +151,9 @@ export class Pods {
       this.#ended.delete(oldest);
     }
   }
+}
+
+/** It comes from a file of this machine, which no object of the API can claim of itself: those have no such uid. */
+function isStatic(pod: Pod): boolean {
+  return pod.metadata.annotations?.[configAnnotation.hash] === pod.metadata.uid;
 }

@@ -25,7 +25,15 @@ const retryMs = 10_000;
 /** The cloud has the last word: the pod is gone, is another, or may not be written. Sending again cannot help. */
 const final = new Set(['NotFound', 'Conflict', 'Forbidden', 'Invalid']);
 
-export class StatusSender {
+/** Where a pod's worker reports. */
+export interface StatusReporter {
+  report(pod: Pod, status: PodStatusValue): void;
+  /** Resolves once the cloud has the newest status of the pod, or wants none. */
+  settled(pod: Pod, signal: AbortSignal): Promise<void>;
+  forget(uid: string): void;
+}
+
+export class StatusSender implements StatusReporter {
   readonly #cloud: CloudRequests;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -59,7 +67,6 @@ export class StatusSender {
     this.#pump();
   }
 
-  /** Resolves once the cloud has the newest status of the pod, or wants none. */
   async settled(pod: Pod, signal: AbortSignal): Promise<void> {
     const entry = this.#entries.get(pod.metadata.uid);
     if (entry === undefined || entry.accepted === entry.patch || signal.aborted) return;

@@ -3,7 +3,7 @@
  * both ways, and all of it goes away again. Every daemon is a real process, every connection a real socket.
  */
 
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -132,6 +132,33 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         (await podLog('greeter')).includes('one from env, two from volume') ? true : undefined,
       );
       expect((await getPod('greeter')).status?.containerStatuses?.[0]?.restartCount).toBe(0);
+    });
+
+    it('runs a static pod from its file, shows it in the API, and ends it with the file', async () => {
+      const folder = join(space.edgeDir(node), 'etc/manifests');
+      const file = join(folder, 'static.json');
+      await mkdir(folder, { recursive: true, mode: 0o755 });
+      await writeFile(file, JSON.stringify(staticPod(named('static'))), { mode: 0o644 });
+      const ref = { ...podRef('static'), name: `${named('static')}-${node}` };
+      const ready = (but?: string) =>
+        eventually('static pod Ready', 30_000, async () => {
+          const object = podSchema.optional().parse(await api.get(ref).catch(unlessNotFound));
+          const isReady = object?.status?.conditions?.some(
+            (it) => it.type === 'Ready' && it.status === 'True',
+          );
+          return isReady && object?.metadata.uid !== but ? object : undefined;
+        });
+      const shown = await ready();
+      expect(shown.metadata.annotations).toMatchObject({ 'kubernetes.io/config.source': 'file' });
+      await api.delete(ref);
+      const again = await ready(shown.metadata.uid);
+      expect(again.status?.containerStatuses?.[0]?.containerID).toBe(
+        shown.status?.containerStatuses?.[0]?.containerID,
+      );
+      await rm(file);
+      await eventually('static pod gone', 30_000, async () =>
+        (await api.get(ref).catch(unlessNotFound)) === undefined ? true : undefined,
+      );
     });
 
     it('restarts what fails, and counts', async () => {
@@ -306,6 +333,20 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
 
 function configMap(name: string, text: string) {
   return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data: { text } };
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if (!isNotFound(error)) throw error;
+}
+
+function staticPod(name: string): Record<string, unknown> {
+  const command = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do sleep 0.2; done'];
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: { terminationGracePeriodSeconds: 2, containers: [{ name: 'main', image: 'static', command }] },
+  };
 }
 
 function greeterPod(name: string, map: string, node: string) {
