@@ -65,8 +65,13 @@ export const listenerLimits: ListenerLimits = {
 
 /** Liveness between the two ends (wire 3.3). */
 export const keepaliveLimits = {
-  /** The edge's beat. */
+  /** The edge's beat at a KubeEdge cloud. */
   periodMs: 15_000,
+  /**
+   * Between our own ends, where it is a ping of the WebSocket and renews the node's Lease: an eighth of the 40 s after
+   * which a node without a renewed Lease is not Ready, so that a node is found lost 35 to 50 s after its last sign.
+   */
+  sessionPeriodMs: 5_000,
   /** After so long without one a KubeEdge cloud ends the session. */
   deadlineMs: 30_000,
 } as const;

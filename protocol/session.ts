@@ -27,6 +27,13 @@ export const connectionUse = 'msg';
 export const ackHeader = 'hawserAck';
 export const ackLater = 'later';
 
+/**
+ * In the header of the answer to a status patch: the version since which the object has changed in nothing that an edge
+ * reads, but for the status that the edge itself reported. Then the answer is not the object, but its metadata's
+ * name, namespace, uid and resourceVersion.
+ */
+export const sinceHeader = 'hawserSince';
+
 /** Resource of the message by which an edge says, at connect, what it holds. */
 export const heldResource = 'session/held';
 

@@ -23,6 +23,11 @@ export function createCloudHubMetrics(metrics: Metrics) {
       name('resent_total'),
       'Object messages sent again for want of an acknowledgement.',
     ),
+    leases: metrics.counter(
+      name('lease_renewals_total'),
+      'Beats of our own edges that were due as a renewal of the Lease, by what became of them.',
+      ['outcome'],
+    ),
     undeliverable: metrics.counter(
       name('undeliverable_total'),
       'Messages of controllers for nodes that are not connected.',

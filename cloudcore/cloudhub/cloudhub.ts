@@ -28,6 +28,7 @@ import {
 import { createCloudHubMetrics } from './cloudhub-metrics.ts';
 import type { Controller } from './dispatcher.ts';
 import { annotateNode, cloudcoreAnnotation, machineAnnotation } from './node-annotations.ts';
+import { NodeLeases } from './node-leases.ts';
 import type { NodeSubject } from './pki.ts';
 import { RollingToken } from './rolling-token.ts';
 import { Sessions } from './sessions.ts';
@@ -155,7 +156,9 @@ class CloudHub implements Module {
     const connected = (peer: NodeSubject, over: AbortSignal) => {
       if (!stopped.aborted) void this.#annotate(peer, over);
     };
-    return new Sessions(this.#options, { ...this.#components, metrics: this.#hubMetrics, connected });
+    const components = { ...this.#components, metrics: this.#hubMetrics };
+    const leases = new NodeLeases(components);
+    return new Sessions(this.#options, { ...components, leases, connected });
   }
 
   async #accept(listener: Listener, sessions: Sessions): Promise<void> {

@@ -21,6 +21,7 @@ import { Bell } from './bell.ts';
 import type { CloudHubMetrics } from './cloudhub-metrics.ts';
 import { DeliveryNotes } from './delivery-notes.ts';
 import { type Controller, dispatchUp, type SessionKind } from './dispatcher.ts';
+import type { NodeLeases } from './node-leases.ts';
 import { type Delivery, NodeQueue } from './node-queue.ts';
 
 export interface SessionOptions {
@@ -36,6 +37,7 @@ export interface SessionComponents {
   readonly metrics: CloudHubMetrics;
   readonly reader: ObjectReader;
   readonly ledger: DeliveryLedger;
+  readonly leases: NodeLeases;
   /** Resolves when the controllers have taken it; until then no more is read from this node. */
   readonly forward: (to: readonly Controller[], envelope: Envelope, over: AbortSignal) => Promise<void>;
 }
@@ -58,6 +60,8 @@ export class NodeSession {
   readonly #oneShotBell: Bell;
   readonly #watchBell: Bell;
   readonly #over = new AbortController();
+  /** A KubeEdge edge renews its Lease itself. */
+  readonly #beat: () => void;
   readonly #sendsSinceMs = new Set<{ readonly sinceMs: number }>();
   #reason = '';
   #heardMs: number;
@@ -80,6 +84,7 @@ export class NodeSession {
     this.#objectBell = new Bell(components.clock);
     this.#oneShotBell = new Bell(components.clock);
     this.#watchBell = new Bell(components.clock);
+    this.#beat = peer.kind === 'hawser' ? components.leases.open(peer.node, this.over) : () => {};
     this.#heardMs = components.clock.monotonicMs();
     const { upstreamPerSecond: perSecond, upstreamBurst: burst } = deliveryLimits;
     this.#rate = new RateLimit({ perSecond, burst }, components.clock);
@@ -92,6 +97,8 @@ export class NodeSession {
 
   /** Resolves with the reason when the session has ended and its connection is gone. */
   async run(): Promise<string> {
+    this.#connection.onPing(() => this.#heard());
+    this.#heard();
     void this.#connection.closed.then((reason) => this.end(reason));
     const parts = [this.#read(), this.#sendOneShots(), this.#sendObjects(), this.#watch()];
     await Promise.all(parts.map((part) => part.catch((error) => this.#failed(error))));
@@ -133,11 +140,16 @@ export class NodeSession {
   async #read(): Promise<void> {
     for await (const envelope of this.#connection.frames) {
       if (this.#over.signal.aborted) return;
-      this.#heardMs = this.#components.clock.monotonicMs();
+      this.#heard();
       if (!(await this.#mayRead())) return;
       await this.#receive(envelope);
     }
     this.end('the edge closed the connection');
+  }
+
+  #heard(): void {
+    this.#heardMs = this.#components.clock.monotonicMs();
+    this.#beat();
   }
 
   /** Waits while the edge says more than it may: meanwhile its socket fills, and it must wait too. */
@@ -183,7 +195,7 @@ export class NodeSession {
         this.#forwarding = true;
         await forward(verdict.to, verdict.envelope, this.#over.signal);
         this.#forwarding = false;
-        this.#heardMs = clock.monotonicMs();
+        this.#heard();
     }
   }
 
@@ -267,7 +279,7 @@ export class NodeSession {
       await this.#watchBell.rest(clock.monotonicMs() + turnMs);
       const nowMs = clock.monotonicMs();
       // While a controller's full inbox keeps us from reading, the silence is ours.
-      if (this.#forwarding) this.#heardMs = nowMs;
+      if (this.#forwarding) this.#heard();
       if (nowMs - this.#heardMs >= silenceMaxMs) this.end(`silent for ${silenceMaxMs / 1000} s`);
       for (const { sinceMs } of this.#sendsSinceMs)
         if (nowMs - sinceMs >= writeTimeoutMs) this.end(`took nothing for ${writeTimeoutMs / 1000} s`);
@@ -278,13 +290,10 @@ export class NodeSession {
   #ping(): void {
     if (this.#pinging || this.#over.signal.aborted) return;
     this.#pinging = true;
-    const heard = () => {
-      this.#heardMs = this.#components.clock.monotonicMs();
-    };
     const unanswered = () => {};
     void this.#connection
       .ping(this.#over.signal)
-      .then(heard, unanswered)
+      .then(() => this.#heard(), unanswered)
       .finally(() => {
         this.#pinging = false;
       });

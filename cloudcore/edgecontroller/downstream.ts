@@ -71,6 +71,10 @@ export class Downstream {
     session?.held.set(path, held);
   }
 
+  isOurs(node: string): boolean {
+    return this.#sessions.get(node)?.kind === 'hawser';
+  }
+
   /** It has just learnt that there is a Node of its own (wire 6.4): it has started, and may have lost its store. */
   registeredAgain(node: string): void {
     if (this.#sessions.get(node)?.kind === 'kubeedge') this.#ledger.unsure(node);

@@ -23,6 +23,7 @@ export interface UpstreamComponents {
   /** The parts of downstream that a request sets off. */
   readonly downstream: {
     registeredAgain(node: string): void;
+    isOurs(node: string): boolean;
     answers(node: string, path: string, held: HeldVersion): Promise<void>;
   };
 }
@@ -42,6 +43,8 @@ export type Answer = KubeObject | string | undefined;
 
 export interface Row {
   readonly form: Form;
+  /** The type whose status the edge reports: one of ours is answered without what it has anyway. */
+  readonly reports?: 'node' | 'pod';
   /** Who answers, where it is not EdgeController. */
   readonly source?: string;
   /** What to answer with; undefined where the form needs nothing. */

@@ -41,6 +41,7 @@ export const nodeRows: Readonly<Record<string, Row>> = {
   },
   'nodepatch/patch': {
     form: 'objectResp',
+    reports: 'node',
     async run({ path, content }, { api }) {
       const patch = readPatch(content);
       return await api.patch({ ...nodes, name: path.name }, 'strategic', patch, { subresource: 'status' });

@@ -24,6 +24,7 @@ const legacyStatuses = z.union([z.array(legacyStatus), legacyStatus]);
 export const podRows: Readonly<Record<string, Row>> = {
   'podpatch/patch': {
     form: 'objectResp',
+    reports: 'pod',
     async run(request, { api, cache }) {
       const patch = readPatch(request.content);
       const pod = cache.get('pod', request.path.namespace, request.path.name);

@@ -40,6 +40,48 @@ async function addPod(name: string, on = node, more = {}) {
   return pod;
 }
 
+describe('EdgeController, up: reports of status', () => {
+  const running = JSON.stringify({ status: { phase: 'Running' } });
+
+  async function hold(session: 'hawser' | 'kubeedge') {
+    await fixture.addNode(node);
+    fixture.connect(node, session);
+    if (session === 'hawser') fixture.sayHeld(node, null, []);
+    return await addPod('web');
+  }
+
+  it('answers an edge of ours with the new version, and since when nothing else has changed', async () => {
+    const { name, namespace, uid, resourceVersion: since } = (await hold('hawser')).metadata;
+    for (const phase of ['Running', 'Succeeded']) {
+      const answer = await ask('patch', 'default/podpatch/web', JSON.stringify({ status: { phase } }));
+      const { resourceVersion } = (await fixture.api.get({ ...pods, name: 'web' })).metadata;
+      expect(answer.content).toEqual({
+        Object: { metadata: { name, namespace, uid, resourceVersion } },
+        Err: null,
+      });
+      expect(answer.header).toMatchObject({ hawserSince: since, resourceversion: resourceVersion });
+    }
+  });
+
+  it('answers a KubeEdge edge with the whole object', async () => {
+    await hold('kubeedge');
+    const answer = await ask('patch', 'default/podpatch/web', running);
+    expect(answer.header.hawserSince).toBeUndefined();
+    expect(answer.content).toMatchObject({ Object: { spec: { nodeName: node } } });
+  });
+
+  it('answers for a Node as for a pod', async () => {
+    await hold('hawser');
+    const report = JSON.stringify({ status: { conditions: [{ type: 'Ready', status: 'True' }] } });
+    const answer = await ask('patch', `null/nodepatch/${node}`, report);
+    expect(answer.header.hawserSince).toBeDefined();
+    expect(answer.content).toEqual({
+      Object: { metadata: expect.objectContaining({ name: node, uid: expect.any(String) }) },
+      Err: null,
+    });
+  });
+});
+
 describe('EdgeController, up: nodes and leases', () => {
   it('registers a node under its own name, without labels that fence nodes in', async () => {
     const labels = { 'node-role.kubernetes.io/edge': '', 'node-restriction.kubernetes.io/x': '1' };

@@ -10,7 +10,7 @@ import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, ok, operation, source } from '#protocol/names.ts';
 import { type ObjectPath, parseObjectPath, splitNode } from '#protocol/resource-path.ts';
 import { failureOf, objectOf } from '#protocol/resources/object-resp.ts';
-import { ackHeader, ackLater } from '#protocol/session.ts';
+import { ackHeader, ackLater, sinceHeader } from '#protocol/session.ts';
 import { authorize } from './authorize.ts';
 import { type Answer, forbidden, type Request, type Row, type UpstreamComponents } from './request.ts';
 import { certificateRows } from './upstream-certificates.ts';
@@ -52,8 +52,7 @@ export class Upstream {
     if (row === undefined || name === undefined) return await this.#unsupported(envelope, kind);
     const request: Request = { node, path: { ...path, name }, content: envelope.content, envelope };
     const { object, failure } = await this.#run(kind, row, request);
-    const answer =
-      row.form === 'none' ? answerOfLog(envelope, failure) : answerOf(row, envelope, object, failure);
+    const answer = this.#answer(row, request, object, failure);
     if (answer !== undefined) await this.#components.sender.send(answer);
     row.after?.(request, this.#components, failure);
   }
@@ -75,6 +74,20 @@ export class Upstream {
       else this.#log.warn({ ...fields, err: error }, 'cannot do what an edge asked');
       return { failure };
     }
+  }
+
+  #answer(row: Row, request: Request, object: Answer, failure: Status | undefined): Envelope | undefined {
+    const { envelope, node } = request;
+    if (row.form === 'none') return answerOfLog(envelope, failure);
+    const { cache, downstream } = this.#components;
+    if (row.reports === undefined || typeof object !== 'object' || !downstream.isOurs(node))
+      return answerOf(row, envelope, object, failure);
+    const since = cache.sameSince(row.reports, object);
+    if (since === undefined) return answerOf(row, envelope, object, failure);
+    const { name, namespace, uid, resourceVersion } = object.metadata;
+    const answer = answerOf(row, envelope, { metadata: { name, namespace, uid, resourceVersion } }, failure);
+    if (answer !== undefined) answer.header[sinceHeader] = since;
+    return answer;
   }
 
   /** An answer saves the edge a minute of waiting for one that never comes. */

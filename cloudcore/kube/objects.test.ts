@@ -52,6 +52,32 @@ describe('ObjectCache', () => {
     await close();
   });
 
+  it('tells an answer of the API that is news to an edge from one that is not', async () => {
+    const { api, cache, close } = await setUp();
+    const pod = await api.create(pods, podOf('a', 'edge-1', 's'));
+    await tick();
+    const { metadata } = pod;
+    const since = metadata.resourceVersion;
+    const answered = (more: object) => ({ ...pod, ...more });
+    const reported = answered({
+      metadata: { ...metadata, resourceVersion: '999' },
+      status: { phase: 'Running' },
+    });
+    expect(cache.sameSince('pod', reported)).toBe(since);
+    expect(
+      cache.sameSince('pod', answered({ metadata: { ...metadata, labels: { new: 'yes' } } })),
+    ).toBeUndefined();
+    expect(
+      cache.sameSince(
+        'pod',
+        answered({ metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } }),
+      ),
+    ).toBeUndefined();
+    expect(cache.sameSince('pod', answered({ metadata: { ...metadata, uid: 'another' } }))).toBeUndefined();
+    expect(cache.sameSince('pod', answered({ metadata: { ...metadata, name: 'unknown' } }))).toBeUndefined();
+    await close();
+  });
+
   it('keeps no bodies of secrets and reads them from the API', async () => {
     const { api, cache, close } = await setUp();
     await api.create(secrets, { metadata: { name: 's', labels: { a: 'b' } }, data: { key: 'dmFsdWU=' } });

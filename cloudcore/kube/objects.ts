@@ -170,6 +170,18 @@ export class ObjectCache implements ObjectReader {
     return { uid, resourceVersion, changedVersion, object };
   }
 
+  /**
+   * The version since which the object, as the API has just answered it, differs from what is known here in nothing
+   * that an edge reads; undefined when it does, or is not known.
+   */
+  sameSince(type: CachedType, answered: KubeObject): string | undefined {
+    const { namespace, name, uid } = answered.metadata;
+    const known = this.known({ namespace, type, name });
+    if (known === undefined || known.uid !== uid || concernsEdge(type, known.object, answered))
+      return undefined;
+    return known.changedVersion;
+  }
+
   /** An object as it was when it was last there; undefined when that is no longer known, or without a body. */
   lastSeen(path: ObjectPath, uid: string): KubeObject | undefined {
     if (bodiless.has(path.type)) return undefined;

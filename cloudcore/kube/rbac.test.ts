@@ -51,6 +51,13 @@ describe('rights of cloudcore', () => {
     expect(verbsOf('pods/status')).toEqual(['patch']);
   });
 
+  it('keeps leases of nodes, and no others', () => {
+    const holders = roles.filter(({ rules }) => rules.some(({ resources }) => resources.includes('leases')));
+    expect(
+      holders.map(({ metadata, rules }) => [metadata.namespace, rules.flatMap(({ verbs }) => verbs)]),
+    ).toEqual([['kube-node-lease', ['get', 'create', 'update', 'patch']]]);
+  });
+
   it('asks and approves certificates of one signer only, and signs none', () => {
     const all = roles
       .flatMap(({ rules }) => rules)

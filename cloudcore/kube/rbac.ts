@@ -62,8 +62,9 @@ const clusterRules: readonly PolicyRule[] = [
 /** The certificate authority, the keys and the join token (see cloudhub/system-secrets.ts). */
 const systemRules: readonly PolicyRule[] = [rule('', ['secrets'], ['get', 'create', 'update'])];
 
+/** KubeEdge edges write theirs, whole; those of edges of ours are renewed here. */
 const leaseRules: readonly PolicyRule[] = [
-  rule('coordination.k8s.io', ['leases'], ['get', 'create', 'update']),
+  rule('coordination.k8s.io', ['leases'], ['get', 'create', 'update', 'patch']),
 ];
 
 /** In the order in which they are applied; the namespaces are there already. */

@@ -280,7 +280,7 @@ class Edged {
   async #handle(envelope: Envelope): Promise<void> {
     const { resource, operation: what } = envelope.route;
     if (what === operation.connect) {
-      if (envelope.content === connection.connected) this.#connected();
+      if (envelope.content === connection.connected) this.#connected(envelope.header.hawserSession === true);
       return;
     }
     const { type, namespace, name } = parseObjectPath(resource);
@@ -295,9 +295,9 @@ class Edged {
     }
   }
 
-  #connected(): void {
-    this.#node?.connected();
-    this.#lease?.poke();
+  #connected(ours: boolean): void {
+    this.#node?.connected(ours);
+    this.#lease?.connected(ours);
     this.#sender?.connected();
     this.#mirrors?.poke();
     this.#pods?.connected();

@@ -1,4 +1,7 @@
-/** The node's lease: the heartbeat that keeps it Ready. Looked up once, then renewed with the version it came with. */
+/**
+ * The node's lease at a KubeEdge cloud: the heartbeat that keeps it Ready. Looked up once, then renewed with the version
+ * it came with. A cloud of ours renews it itself, on the link's beat.
+ */
 
 import { z } from 'zod';
 import type { Clock } from '#beehive/clock.ts';
@@ -24,6 +27,7 @@ export class LeaseKeeper {
   readonly #log: Log;
   readonly #nodeUid: () => string | undefined;
   #held: Lease | undefined;
+  #cloudRenews = false;
   #wake: () => void = () => {};
 
   /** The lease waits for `nodeUid`: it names the Node as its owner. */
@@ -38,7 +42,13 @@ export class LeaseKeeper {
     this.#nodeUid = components.nodeUid;
   }
 
-  /** Renew now: the link is back, or the Node was just made. */
+  /** The link is back. */
+  connected(cloudRenews: boolean): void {
+    this.#cloudRenews = cloudRenews;
+    this.poke();
+  }
+
+  /** Renew now: the Node was just made. */
   poke(): void {
     this.#wake();
   }
@@ -65,7 +75,7 @@ export class LeaseKeeper {
   /** One beat; a conflict or a lost lease is mended at once, silence waits for the next beat. */
   async renew(signal: AbortSignal): Promise<boolean> {
     const uid = this.#nodeUid();
-    if (uid === undefined) return false;
+    if (uid === undefined || this.#cloudRenews) return false;
     for (let tries = 0; tries < 3; tries += 1) {
       const answer = await this.#step(uid, signal);
       if (answer === 'done') return true;

@@ -57,6 +57,9 @@ export class NodeStatus {
   #uid: string | undefined;
   #registered = false;
   #sentText = '';
+  #sentBody = '';
+  /** At a cloud of ours a report leaves out what has not changed since the last; at KubeEdge's nobody has tried that. */
+  #briefly = false;
   #sentMs = Number.NEGATIVE_INFINITY;
   #saidUnregistered = false;
   #wake: () => void = () => {};
@@ -85,15 +88,20 @@ export class NodeStatus {
   /** The Node was deleted: it is registered again when the cloud is there. */
   forget(): void {
     this.#uid = undefined;
-    this.#registered = false;
-    this.#sentText = '';
+    this.#sayAll();
   }
 
   /** The link is back: the cloud may be another, or may have lost us. */
-  connected(): void {
+  connected(ours: boolean): void {
+    this.#briefly = ours;
+    this.#sayAll();
+    this.#poke();
+  }
+
+  #sayAll(): void {
     this.#registered = false;
     this.#sentText = '';
-    this.#poke();
+    this.#sentBody = '';
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -145,11 +153,14 @@ export class NodeStatus {
     const text = JSON.stringify(status);
     const nowMs = clock.now();
     if (text === this.#sentText && nowMs - this.#sentMs < this.#options.reportMs) return;
-    const patch = JSON.stringify({ status: this.#withTimes(status.body, status.conditions) });
+    const body = JSON.stringify(status.body);
+    const news = this.#briefly && body === this.#sentBody ? {} : status.body;
+    const patch = JSON.stringify({ status: this.#withTimes(news, status.conditions) });
     const resource = `${noNamespace}/nodepatch/${this.#options.name}`;
     const answer = await cloud.ask(operation.patch, resource, patch, signal);
     if (answer.kind === 'object') {
       this.#sentText = text;
+      this.#sentBody = body;
       this.#sentMs = nowMs;
       this.learn(answer.object);
     } else if (answer.kind === 'refused') {

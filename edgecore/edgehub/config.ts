@@ -1,7 +1,7 @@
 /** Section `modules.edgeHub` of edgecore.yaml. Periods are in seconds, as KubeEdge writes them. */
 
 import { z } from 'zod';
-import { deliveryLimits } from '#protocol/limits.ts';
+import { deliveryLimits, keepaliveLimits } from '#protocol/limits.ts';
 import { defaultProjectId } from '#protocol/names.ts';
 import type { CertificatesOptions } from './certificates.ts';
 import type { EdgeHubOptions } from './edgehub.ts';
@@ -88,6 +88,7 @@ export function edgeHubOptions(config: EdgeHubConfig, who: Who, modules: readonl
     projectId: config.projectID,
     server,
     heartbeatMs: config.heartbeat * 1000,
+    sessionBeatMs: keepaliveLimits.sessionPeriodMs,
     handshakeTimeoutMs: handshakeTimeout * 1000,
     pongTimeoutMs: readDeadline * 1000,
     writeTimeoutMs: writeDeadline * 1000,

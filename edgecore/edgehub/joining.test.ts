@@ -289,7 +289,7 @@ describe('certificates', () => {
       tls: ca.server,
       connectionsMax: 2,
       frameBytesMax: 1e6,
-      admit: () => ({ accept: true, headers: { 'Hawser-Session': '1' } }),
+      admit: () => ({ accept: true }),
     });
     const stop = new AbortController();
     const bus = new Bus({ clock: systemClock, log: silentLog });
@@ -301,6 +301,7 @@ describe('certificates', () => {
         server: `127.0.0.1:${listener.port}`,
         machine: 'm1',
         heartbeatMs: 15_000,
+        sessionBeatMs: 5_000,
         pongTimeoutMs: 15_000,
         writeTimeoutMs: 15_000,
         handshakeTimeoutMs: 5_000,

@@ -1,7 +1,8 @@
 /**
  * One connection to the cloud while it lasts: frames in, envelopes out, the beat that KubeEdge's cloud wants and
- * pings that find a dead link within two beats. While MetaManager takes no more, the socket is not read, and
- * then a pong cannot be seen either: the deadline is suspended.
+ * pings that find a dead link within two beats. A cloud of ours has no other beat than the pings: each renews the
+ * node's Lease. While MetaManager takes no more, the socket is not read, and then a pong cannot be seen either: the
+ * deadline is suspended.
  */
 
 import type { Bus } from '#beehive/bus.ts';
@@ -14,7 +15,10 @@ import type { Connection } from '#protocol/transport/transport.ts';
 import { routeOf } from './route.ts';
 
 export interface LinkOptions {
+  /** Of the beat at a KubeEdge cloud. */
   readonly heartbeatMs: number;
+  /** Of the pings at a cloud of ours. */
+  readonly sessionBeatMs: number;
   readonly pongTimeoutMs: number;
   readonly writeTimeoutMs: number;
   /** The modules that this daemon runs. */
@@ -70,7 +74,7 @@ export class Link {
   /** Resolves with the reason when the link is over; a peer that is gone does not hold that up by not closing. */
   async run(stop: AbortSignal): Promise<string> {
     const signal = AbortSignal.any([stop, this.#ended.signal]);
-    const parts = [this.#read(signal), this.#beat(signal), this.#watch(signal)];
+    const parts = [this.#read(signal), this.#watch(signal), ...(this.ours ? [] : [this.#beat(signal)])];
     const reasons = parts.map((part) => part.catch(reasonOf));
     try {
       const reason = await Promise.race([...reasons, this.#connection.closed]);
@@ -166,9 +170,10 @@ export class Link {
   }
 
   async #watch(signal: AbortSignal): Promise<string> {
-    const { heartbeatMs, pongTimeoutMs } = this.#options;
+    const { heartbeatMs, sessionBeatMs, pongTimeoutMs } = this.#options;
+    const periodMs = this.ours ? sessionBeatMs : heartbeatMs;
     for (;;) {
-      await this.#components.clock.sleep(heartbeatMs, signal);
+      await this.#components.clock.sleep(periodMs, signal);
       if (this.#paused) continue;
       const pauses = this.#pauses;
       const pong = this.#connection.ping(signal).then(() => 'pong' as const);

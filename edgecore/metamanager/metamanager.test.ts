@@ -215,6 +215,37 @@ describe('requests of edged', () => {
     expect(rig.meta.read((rows) => rows.get('default/pod/web'))?.resourceVersion).toBe('11');
   });
 
+  test('an answer that names a version only is told whole, and stored, from what is here', async () => {
+    const rig = start((up) => {
+      if (up.route.operation !== 'patch') return undefined;
+      const { name, namespace, uid } = pod('u1', '').metadata;
+      const answer = reply(up, {
+        Object: { metadata: { name, namespace, uid, resourceVersion: '12' } },
+        Err: null,
+      });
+      answer.header.hawserSince = '10';
+      return answer;
+    });
+    const patch = JSON.stringify({ metadata: { uid: 'u1' }, status: { phase: 'Running' } });
+    const row = () => rig.meta.read((rows) => rows.get('default/pod/web'));
+
+    await rig.down('update', 'default/pod/web', pod('u1', '9', { spec: { nodeName: 'edge-1' } }));
+    const early = await rig.ask('patch', 'default/podpatch/web', patch);
+    expect(early.content).toMatchObject({ Object: { metadata: { resourceVersion: '12' } } });
+    expect(row()).toMatchObject({ resourceVersion: '9' });
+
+    await rig.down('update', 'default/pod/web', pod('u1', '10', { spec: { nodeName: 'edge-1' } }));
+    const answer = await rig.ask('patch', 'default/podpatch/web', patch);
+    const whole = {
+      kind: 'Pod',
+      metadata: { name: 'web', resourceVersion: '12' },
+      spec: { nodeName: 'edge-1' },
+      status: { phase: 'Running' },
+    };
+    expect(answer.content).toMatchObject({ Object: whole, Err: null });
+    expect(row()).toMatchObject({ resourceVersion: '12', value: whole });
+  });
+
   test('a late answer does not bring a deleted pod back', async () => {
     const rig = start((up) =>
       up.route.operation === 'patch' ? reply(up, { Object: pod('u1', '11'), Err: null }) : undefined,

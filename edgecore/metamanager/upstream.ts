@@ -9,11 +9,13 @@ import { acknowledge, type Envelope, newEnvelope, reply, replyError } from '#pro
 import { ok, operation, source } from '#protocol/names.ts';
 import { formatObjectPath, type ObjectPath, parseObjectPath } from '#protocol/resource-path.ts';
 import { deleteOptionsSchema } from '#protocol/resources/delete-options.ts';
-import type { KubeObject } from '#protocol/resources/object.ts';
-import { objectRespSchema, readObjectResp } from '#protocol/resources/object-resp.ts';
+import { type KubeObject, kubeObjectSchema } from '#protocol/resources/object.ts';
+import { objectOf, objectRespSchema, readObjectResp } from '#protocol/resources/object-resp.ts';
+import { sinceHeader } from '#protocol/session.ts';
 import type { MetaStore } from '../store/meta-store.ts';
 import type { CloudCalls } from './cloud-calls.ts';
 import type { Outbox } from './outbox.ts';
+import { afterReport } from './own-report.ts';
 import type { RemoteQuery } from './remote-query.ts';
 import { type TokenCache, tokenType } from './token-cache.ts';
 import type { SeenVersions } from './versions.ts';
@@ -104,10 +106,12 @@ export class Upstream {
       return this.#failed(request, `${request.route.operation} ${formatObjectPath(path)}: ${said.failure}`);
     }
     const { answer } = said;
-    if (request.route.operation === operation.delete) await this.#forgetDeleted(path, request, answer);
-    else await this.#keepAnswered(path, answer);
+    const isDeletion = request.route.operation === operation.delete;
+    if (isDeletion) await this.#forgetDeleted(path, request, answer);
+    const object = isDeletion ? undefined : this.#answered(path, request, answer);
+    if (object !== undefined) await this.#keepAnswered(path, object);
     const { resourceversion } = answer.header;
-    return newEnvelope(answer.route, answer.content, {
+    return newEnvelope(answer.route, object === undefined ? answer.content : objectOf(object), {
       parentId: request.header.msg_id,
       ...(resourceversion === undefined ? {} : { resourceVersion: resourceversion }),
     });
@@ -124,15 +128,27 @@ export class Upstream {
     });
   }
 
-  async #keepAnswered(path: ObjectPath, answer: Envelope): Promise<void> {
-    const answered = answeredObject.get(path.type);
+  /** The object as the cloud now has it; undefined where the answer does not say. */
+  #answered(path: ObjectPath, request: Envelope, answer: Envelope): KubeObject | undefined {
     const response = objectRespSchema.safeParse(answer.content);
-    if (answered === undefined || !response.success) return;
-    const read = readObjectResp(response.data);
-    if (!('object' in read) || read.object.metadata.name !== path.name) return;
+    const read = response.success ? readObjectResp(response.data) : undefined;
+    const { type } = answeredObject.get(path.type) ?? {};
+    if (type === undefined || read === undefined || !('object' in read)) return undefined;
+    const { object } = read;
+    if (object.metadata.name !== path.name) return undefined;
+    const since = answer.header[sinceHeader];
+    if (typeof since !== 'string') return object;
+    const key = formatObjectPath({ ...path, type });
+    const stored = kubeObjectSchema.safeParse(this.#components.meta.read((rows) => rows.get(key))?.value);
+    return stored.success ? afterReport(stored.data, request.content, object, since) : undefined;
+  }
+
+  async #keepAnswered(path: ObjectPath, newest: KubeObject): Promise<void> {
+    const answered = answeredObject.get(path.type);
+    if (answered === undefined) return;
     const { type, apiVersion, kind } = answered;
     // Answers may come without their type (seen of KubeEdge); the stored object always says what it is.
-    const object: KubeObject = { apiVersion, kind, ...read.object };
+    const object: KubeObject = { apiVersion, kind, ...newest };
     const { uid, resourceVersion } = object.metadata;
     const key = formatObjectPath({ ...path, type });
     const { meta, seen } = this.#components;

@@ -41,6 +41,7 @@ export class MemoryConnection implements Connection {
   readonly #gone = new AbortController();
   #peer: MemoryConnection | undefined;
   readonly #pings = new Set<(error: Error) => void>();
+  #pinged: () => void = () => {};
   #isSleeping = false;
   #isClosing = false;
   #bufferedBytes = 0;
@@ -94,7 +95,7 @@ export class MemoryConnection implements Connection {
       await new Promise<void>((pong, reject) => {
         giveUp = reject;
         this.#pings.add(reject);
-        this.#depart({ ...control, deliver: (peer) => peer.#depart({ ...control, deliver: () => pong() }) });
+        this.#depart({ ...control, deliver: (peer) => peer.#pong(pong) });
         if (this.#gone.signal.aborted) reject(this.#closedError());
       });
     } finally {
@@ -102,6 +103,10 @@ export class MemoryConnection implements Connection {
       signal?.removeEventListener('abort', cancel);
     }
     return { rttMs: clock.monotonicMs() - startMs };
+  }
+
+  onPing(pinged: () => void): void {
+    this.#pinged = pinged;
   }
 
   async close(reason = ''): Promise<void> {
@@ -202,6 +207,11 @@ export class MemoryConnection implements Connection {
     }
     frame.sent();
     if (frame.isControl || random.next() >= faults.dropChance) frame.deliver(peer);
+  }
+
+  #pong(arrived: () => void): void {
+    this.#pinged();
+    this.#depart({ ...control, deliver: () => arrived() });
   }
 
   #arrive(text: string): void {

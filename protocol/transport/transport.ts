@@ -24,6 +24,8 @@ export interface Connection {
   send(envelope: Envelope): Promise<void>;
   /** A protocol-level ping; resolves with the round trip when the pong is there. */
   ping(signal?: AbortSignal): Promise<{ readonly rttMs: number }>;
+  /** Calls back for each ping of the peer. One listener: a later call takes the place of the one before. */
+  onPing(pinged: () => void): void;
   /** Bytes that `send` has taken and the link has not. */
   readonly bufferedBytes: number;
   /** Idempotent. Resolves when the link is gone. */

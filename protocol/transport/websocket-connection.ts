@@ -54,6 +54,7 @@ export class WebSocketConnection implements Connection {
   #unreadBytes = 0;
   readonly #pings = new Map<string, PendingPing>();
   #pingCount = 0;
+  #pinged: () => void = () => {};
   #closing = false;
   #fault: Error | undefined;
 
@@ -123,6 +124,10 @@ export class WebSocketConnection implements Connection {
     });
   }
 
+  onPing(pinged: () => void): void {
+    this.#pinged = pinged;
+  }
+
   async close(reason = ''): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
@@ -160,6 +165,7 @@ export class WebSocketConnection implements Connection {
   }
 
   #pong(data: Buffer): void {
+    this.#pinged();
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if (this.bufferedBytes > connectionLimits.pongBufferBytesMax) return;
     this.#socket.pong(data, undefined, () => {});

@@ -226,7 +226,11 @@ for (const { name: apiName, missing, open } of apis)
       expect(refused.route.operation).toBe('error');
       const patch = { metadata: { uid: made.metadata.uid }, status: { phase: 'Running' } };
       const patched = await ask('patch', `${namespace}/podpatch/web`, JSON.stringify(patch));
-      expect(patched.content).toMatchObject({ Object: { status: { phase: 'Running' } }, Err: null });
+      const { uid } = made.metadata;
+      expect(patched.content).toMatchObject({ Object: { metadata: { name: 'web', uid } }, Err: null });
+      expect(await admin.get({ ...core('pods'), name: 'web' })).toMatchObject({
+        status: { phase: 'Running' },
+      });
       const options = { gracePeriodSeconds: 0, preconditions: { uid: made.metadata.uid } };
       expect((await ask('delete', `${namespace}/pod/web`, options)).content).toBe('OK');
       await pushed(`delete node/${node}/${namespace}/pod/web`);

@@ -36,7 +36,13 @@ test('a path that swallows everything is found within two beats at both ends, an
     transport,
     server: `127.0.0.1:${port}`,
     certificates: givenCertificates(await cloud.identity('edge-1')),
-    hub: { heartbeatMs: beatMs, pongTimeoutMs: beatMs, writeTimeoutMs: beatMs, handshakeTimeoutMs: 1_000 },
+    hub: {
+      heartbeatMs: beatMs,
+      sessionBeatMs: beatMs,
+      pongTimeoutMs: beatMs,
+      writeTimeoutMs: beatMs,
+      handshakeTimeoutMs: 1_000,
+    },
   });
   const atCloud: { readonly operation: string; readonly atMs: number }[] = [];
   cloud.bus.taps.subscribe(({ to, envelope: { route } }) => {
@@ -100,6 +106,7 @@ test('a fleet that lost its cloud in one moment does not come back in one', asyn
       server: 'cloud:10000',
       machine: 'm',
       heartbeatMs: 15_000,
+      sessionBeatMs: 5_000,
       pongTimeoutMs: 15_000,
       writeTimeoutMs: 15_000,
       handshakeTimeoutMs: 5_000,

@@ -327,6 +327,18 @@ export function transportSuite(name: string, open: () => Promise<TransportHarnes
         await reading;
       });
 
+      test('is told to the peer, each time', async () => {
+        const { edge, cloud } = await pair();
+        let pinged = 0;
+        cloud.onPing(() => {
+          pinged += 1;
+        });
+        await edge.ping();
+        await edge.ping();
+        await cloud.ping();
+        expect(pinged).toBe(2);
+      });
+
       test('is how a half-open link shows: it does not resolve, and can be given up', async () => {
         const { edge, cloud } = await pair();
         await edge.ping();

@@ -41,6 +41,8 @@ interface Frame {
 }
 
 const keepaliveMs = 15_000;
+/** Between our own ends a ping is the beat. */
+const pingMs = 5_000;
 const leaseRenewalMs = 10_000;
 const statusMs = 300_000;
 /** As long as the fastest container takes to start. */
@@ -62,6 +64,7 @@ export class SimulatedEdge {
   readonly #timers = new Set<NodeJS.Timeout>();
   #socket: WebSocket | undefined;
   #nodeUid = '';
+  #pings = 0;
   #lease: object = {};
 
   constructor(
@@ -94,9 +97,13 @@ export class SimulatedEdge {
       socket.once('unexpected-response', (_, answer) => reject(new Error(`refused: ${answer.statusCode}`)));
     });
     this.#socket = socket;
-    this.#keepalive();
-    this.#repeat(keepaliveMs, async () => this.#keepalive());
-    if (this.#kind === 'hawser') this.#sayHeld();
+    if (this.#kind === 'hawser') {
+      this.#repeat(pingMs, async () => this.#ping());
+      this.#sayHeld();
+    } else {
+      this.#keepalive();
+      this.#repeat(keepaliveMs, async () => this.#keepalive());
+    }
   }
 
   /** Resolves when the cloud has the Node and its lease; from then on both are kept up. */
@@ -143,6 +150,15 @@ export class SimulatedEdge {
 
   #keepalive(): void {
     this.#send('websocket', 'resource', 'keepalive', 'node', 'ping');
+  }
+
+  #ping(): void {
+    this.#pings += 1;
+    const text = String(this.#pings);
+    this.#traffic.upFrames += 1;
+    this.#traffic.upBytes += frameBytes(text.length, true);
+    this.#traffic.downBytes += frameBytes(text.length, false);
+    this.#socket?.ping(text);
   }
 
   #sayHeld(): void {
