@@ -4,7 +4,7 @@
  * edgecore plans on where the last one stopped.
  */
 
-import { isSidecar, type Pod, type PodContainer, storedRestarts } from './pod.ts';
+import { isSidecar, type Pod, type PodContainer, podLabel, storedRestarts } from './pod.ts';
 
 export const backoffFirstMs = 10_000;
 export const backoffMaxMs = 300_000;
@@ -55,6 +55,17 @@ export interface Wanted {
   readonly pod: Pod;
   /** Set once the pod is to end; `removed` when the API knows it no more. */
   readonly ending: { readonly graceMs: number; readonly removed: boolean } | undefined;
+  /** Set when it is to run no more, although it was not deleted. */
+  readonly over?: PodVerdict | undefined;
+}
+
+/** How a pod has ended that did not end by itself: its time was over, it was evicted, or it had ended before. */
+export interface PodVerdict {
+  readonly phase: 'Failed' | 'Succeeded';
+  readonly reason: string;
+  readonly message: string;
+  /** For its containers, where it is not their own. */
+  readonly graceMs?: number | undefined;
 }
 
 export type Step =
@@ -72,6 +83,8 @@ export type Step =
       readonly containerId: string;
       readonly name: string;
       readonly graceMs: number;
+      /** Counted from when the pod began to end, for containers that have to wait for others. */
+      readonly shared: boolean;
       readonly why: string;
     }
   | { readonly do: 'remove-container'; readonly containerId: string }
@@ -96,7 +109,9 @@ export interface Plan {
 export function plan(wanted: Wanted, observed: Observed, nowMs: number): Plan {
   if (wanted.ending !== undefined) return planEnd(wanted.ending, wanted.pod, observed);
   const draft = new Draft();
-  const { pod } = wanted;
+  const { pod, over } = wanted;
+  if (over !== undefined) return planFinished(draft, pod, observed, over.graceMs);
+  if (pod.unreadable !== undefined) return planUnreadable(draft, pod, pod.unreadable);
   const sandbox = newestReady(observed.sandboxes);
   stopStrays(draft, pod, observed, sandbox);
   removeOld(draft, observed, sandbox);
@@ -173,19 +188,7 @@ class Draft {
 
 function planEnd(ending: { graceMs: number; removed: boolean }, pod: Pod, observed: Observed): Plan {
   const draft = new Draft();
-  const running = observed.containers.filter((it) => it.state === 'running' || it.state === 'unknown');
-  const sidecars = new Set(pod.spec.initContainers.filter(isSidecar).map((it) => it.name));
-  const mains = running.filter((it) => !sidecars.has(it.name));
-  for (const it of mains.length > 0 ? mains : running) {
-    draft.steps.push({
-      do: 'stop',
-      containerId: it.id,
-      name: it.name,
-      graceMs: ending.graceMs,
-      why: 'the pod was deleted',
-    });
-  }
-  if (running.length > 0) return draft.done(false);
+  if (stopAll(draft, pod, observed, ending.graceMs, '')) return draft.done(false);
   for (const it of observed.sandboxes) {
     if (ending.removed) draft.steps.push({ do: 'remove-sandbox', sandboxId: it.id });
     else if (it.ready) draft.steps.push({ do: 'stop-sandbox', sandboxId: it.id });
@@ -193,21 +196,34 @@ function planEnd(ending: { graceMs: number; removed: boolean }, pod: Pod, observ
   return draft.done(draft.steps.length === 0);
 }
 
-function planFinished(draft: Draft, pod: Pod, observed: Observed): Plan {
-  for (const it of observed.containers) {
-    if (it.state !== 'running') continue;
-    draft.steps.push({
-      do: 'stop',
-      containerId: it.id,
-      name: it.name,
-      graceMs: (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
-      why: 'the pod has finished',
-    });
-  }
-  if (draft.stopping) return draft.done(false);
+function planFinished(draft: Draft, pod: Pod, observed: Observed, graceMs = graceOf(pod)): Plan {
+  if (stopAll(draft, pod, observed, graceMs, '')) return draft.done(false);
   for (const it of observed.sandboxes)
     if (it.ready) draft.steps.push({ do: 'stop-sandbox', sandboxId: it.id });
   return draft.done(draft.steps.length === 0);
+}
+
+/** Nothing is begun or ended on a misunderstanding. */
+function planUnreadable(draft: Draft, pod: Pod, message: string): Plan {
+  const reason = 'CreateContainerConfigError';
+  for (const { name } of [...pod.spec.initContainers, ...pod.spec.containers])
+    draft.waiting.set(name, { reason, message });
+  return draft.done(false);
+}
+
+/** First the containers, then the sidecars that served them, last started first ended. True while something runs. */
+function stopAll(draft: Draft, pod: Pod, observed: Observed, graceMs: number, why: string): boolean {
+  const running = observed.containers.filter((it) => it.state === 'running' || it.state === 'unknown');
+  const sidecars = pod.spec.initContainers.filter(isSidecar).map((it) => it.name);
+  const mains = running.filter((it) => !sidecars.includes(it.name));
+  const last = sidecars.findLast((name) => running.some((it) => it.name === name));
+  for (const { id, name } of mains.length > 0 ? mains : running.filter((it) => it.name === last))
+    draft.steps.push({ do: 'stop', containerId: id, name, graceMs, shared: true, why });
+  return running.length > 0;
+}
+
+function graceOf(pod: Pod): number {
+  return (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000;
 }
 
 /** Containers of an old sandbox, an older attempt, a name the pod no longer has, or an older image. */
@@ -223,8 +239,9 @@ function stopStrays(draft: Draft, pod: Pod, observed: Observed, sandbox: Observe
       do: 'stop',
       containerId: it.id,
       name: it.name,
-      graceMs: unhealthy?.graceMs ?? (pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
-      why: stray ? 'it does not belong to the pod any more' : (unhealthy?.why ?? 'its image was changed'),
+      graceMs: unhealthy?.graceMs ?? graceOf(pod),
+      shared: false,
+      why: stray ? '' : (unhealthy?.why ?? `Container ${it.name} definition changed, will be restarted`),
     });
   }
 }
@@ -315,7 +332,7 @@ function planContainer(
   draft.wakeAt(atMs);
   draft.waiting.set(name, {
     reason: 'CrashLoopBackOff',
-    message: `back-off ${Math.round(last.backoffMs / 1000)}s restarting failed container ${name}`,
+    message: `back-off ${formatPause(last.backoffMs)} restarting failed container=${name} pod=${podLabel(pod)}`,
   });
 }
 
@@ -329,4 +346,11 @@ function hasEnded(it: ObservedContainer): boolean {
 
 function hasFailed(it: ObservedContainer): boolean {
   return hasEnded(it) && it.exitCode !== 0;
+}
+
+/** As Go writes durations. */
+function formatPause(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  const minutes = Math.floor(seconds / 60);
+  return minutes === 0 ? `${seconds}s` : `${minutes}m${seconds % 60}s`;
 }

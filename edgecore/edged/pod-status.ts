@@ -1,6 +1,6 @@
 /** The status of a pod as the API has it: a pure function of the pod, what the runtime says and what we wait for. */
 
-import { newest, type Observed, type ObservedContainer, type Waiting } from './plan.ts';
+import { newest, type Observed, type ObservedContainer, type PodVerdict, type Waiting } from './plan.ts';
 import { isSidecar, type Pod, type PodContainer, storedRestarts } from './pod.ts';
 
 export interface PodCondition {
@@ -40,6 +40,8 @@ export interface ContainerStatusValue {
 
 export interface PodStatusValue {
   readonly phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed';
+  readonly reason?: string;
+  readonly message?: string;
   readonly conditions: readonly PodCondition[];
   readonly hostIP: string;
   readonly hostIPs: readonly { readonly ip: string }[];
@@ -67,6 +69,8 @@ export interface StatusInput {
   }[];
   /** The pod ends: nothing will be started any more. */
   readonly ending: boolean;
+  /** It does not run any more, and not by itself. */
+  readonly over?: PodVerdict | undefined;
   readonly nowMs: number;
 }
 
@@ -74,9 +78,11 @@ export function podStatus(input: StatusInput): PodStatusValue {
   const { pod, hostIp, podIp } = input;
   const statuses = pod.spec.containers.map((it) => containerStatus(it, input, 'ContainerCreating'));
   const inits = pod.spec.initContainers.map((it) => containerStatus(it, input, 'PodInitializing'));
-  const phase = phaseOf(input, statuses, inits);
+  const { over } = input;
+  const phase = over?.phase ?? phaseOf(input, statuses, inits);
   return {
     phase,
+    ...(over === undefined ? {} : { reason: over.reason, message: over.message }),
     conditions: conditionsOf(input, statuses, inits, phase),
     hostIP: hostIp,
     hostIPs: [{ ip: hostIp }],

@@ -5,6 +5,7 @@
  */
 
 import { rm } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { CancelledError, describeError } from '#protocol/errors.ts';
@@ -14,11 +15,20 @@ import type { ClusterObjects } from './cluster-objects.ts';
 import { podLogDirectory, sandboxConfig } from './container-config.ts';
 import { ContainerHooks } from './container-hooks.ts';
 import { ContainerStarter, explain } from './container-starter.ts';
+import { ContainerStops } from './container-stops.ts';
 import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
 import type { ImagePulls } from './image-pulls.ts';
-import { type Observed, type Plan, plan, type Step, type Waiting, type Wanted } from './plan.ts';
-import { gracePeriodMs, type Pod, type PodContainer, podKey, podNamespace } from './pod.ts';
+import {
+  type Observed,
+  type Plan,
+  type PodVerdict,
+  plan,
+  type Step,
+  type Waiting,
+  type Wanted,
+} from './plan.ts';
+import { gracePeriodMs, type Pod, type PodContainer, podKey, podLabel, podNamespace } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { PodImages } from './pod-images.ts';
 import { PodObserver } from './pod-observer.ts';
@@ -59,7 +69,7 @@ export class PodWorker {
   #poked = false;
   #wake: () => void = () => {};
   readonly #ending = new AbortController();
-  readonly #stops = new Map<string, number>();
+  readonly #stops: ContainerStops;
   readonly #failures: StartFailures;
   readonly #startTimeMs: number;
   #conditions: StatusInput['conditions'];
@@ -68,6 +78,8 @@ export class PodWorker {
   readonly #hooks: ContainerHooks;
   readonly #observer: PodObserver;
   #deleteAsked = false;
+  /** Why it runs no more, and since when; `told` when the cloud has said so itself. */
+  #over: { readonly verdict: PodVerdict; readonly told: boolean } | undefined;
 
   constructor(pod: Pod, components: PodWorkerComponents) {
     this.#with = components;
@@ -84,6 +96,8 @@ export class PodWorker {
     this.#failures = new StartFailures(components.clock);
     this.#observer = new PodObserver(components);
     this.#hooks = new ContainerHooks(components, () => this.poke());
+    this.#stops = new ContainerStops({ ...components, log: this.#log }, this.#hooks, () => this.poke());
+    this.#noteEnded();
     this.#noteEnding();
   }
 
@@ -92,8 +106,20 @@ export class PodWorker {
   }
 
   update(pod: Pod): void {
+    const before = this.#pod;
     this.#pod = pod;
+    this.#noteEnded();
     this.#noteEnding();
+    if (!isDeepStrictEqual(shownToPod(before), shownToPod(pod))) this.#starter.volumesChanged();
+    this.poke();
+  }
+
+  /** Ends the pod for good without deleting it: an eviction, for example. The first verdict stands. */
+  fail(verdict: PodVerdict): void {
+    if (this.#over !== undefined || this.#ending.signal.aborted) return;
+    this.#over = { verdict, told: false };
+    this.#stops.podEnds();
+    this.#log.info({ reason: verdict.reason }, 'the pod is ended');
     this.poke();
   }
 
@@ -141,6 +167,7 @@ export class PodWorker {
   async #settle(signal: AbortSignal): Promise<'gone' | number> {
     const { clock } = this.#with;
     for (let round = 0; round < roundsMax; round += 1) {
+      this.#noteDeadline();
       const observed = await this.#observe();
       const planned = plan(this.#wanted(), observed, clock.now());
       const acted = await this.#perform(planned, observed, signal);
@@ -158,7 +185,7 @@ export class PodWorker {
   #wanted(): Wanted {
     const ended = this.#removed || this.#pod.metadata.deletionTimestamp;
     const ending = ended ? { graceMs: gracePeriodMs(this.#pod), removed: this.#removed } : undefined;
-    return { pod: this.#pod, ending };
+    return { pod: this.#pod, ending, over: this.#over?.verdict };
   }
 
   async #observe(): Promise<Observed> {
@@ -192,8 +219,14 @@ export class PodWorker {
       if (step.do === 'stop') this.#stop(step, observed);
       else acted = (await this.#performOne(step, observed)) || acted;
     }
-    for (const [name, waiting] of planned.waiting)
-      this.#with.events.pod(this.#pod, 'Warning', 'BackOff', waiting.message, name);
+    for (const [name, { reason, message }] of planned.waiting) {
+      if (reason !== 'CrashLoopBackOff')
+        this.#with.events.pod(this.#pod, 'Warning', 'Failed', `Error: ${message}`, name);
+      else {
+        const said = `Back-off restarting failed container ${name} in pod ${podLabel(this.#pod)}`;
+        this.#with.events.pod(this.#pod, 'Warning', 'BackOff', said, name);
+      }
+    }
     return acted;
   }
 
@@ -217,26 +250,10 @@ export class PodWorker {
   }
 
   #stop(step: Extract<Step, { do: 'stop' }>, observed: Observed): void {
-    const { containerId, name, graceMs, why } = step;
-    const underway = this.#stops.get(containerId);
-    if (underway !== undefined && underway <= graceMs) return;
-    this.#stops.set(containerId, graceMs);
-    const { runtime, events } = this.#with;
-    if (underway === undefined)
-      events.pod(this.#pod, 'Normal', 'Killing', `Stopping container ${name}: ${why}`, name);
+    const { containerId, name } = step;
     const container = this.#containerOf(name);
     const target = container && { containerId, container, host: this.#around(observed).podIp };
-    const leftMs =
-      target === undefined || underway !== undefined
-        ? Promise.resolve(graceMs)
-        : this.#hooks.preStop(this.#pod, target, graceMs);
-    void leftMs
-      .then((ms) => runtime.stopContainer(containerId, ms))
-      .catch((error: unknown) => this.#log.error({ err: error, container: name }, 'cannot stop container'))
-      .finally(() => {
-        this.#stops.delete(containerId);
-        this.poke();
-      });
+    this.#stops.stop(this.#pod, step, target);
   }
 
   async #runSandbox({ attempt, replaces }: Extract<Step, { do: 'run-sandbox' }>): Promise<boolean> {
@@ -305,7 +322,7 @@ export class PodWorker {
 
   #report(observed: Observed, planned: Plan): void {
     const nothingToSay = this.#ending.signal.aborted && observed.containers.length === 0;
-    if (this.#removed || (nothingToSay && this.#pod.status?.phase)) return;
+    if (this.#removed || this.#over?.told || (nothingToSay && this.#pod.status?.phase)) return;
     const { clock, runtimeName, sender } = this.#with;
     const { hostIp, podIp } = this.#around(observed);
     const waiting = new Map<string, Waiting>(planned.waiting);
@@ -324,6 +341,7 @@ export class PodWorker {
       startTimeMs: this.#startTimeMs,
       conditions: this.#conditions,
       ending: this.#ending.signal.aborted,
+      over: this.#over?.verdict,
       nowMs: clock.now(),
     });
     this.#conditions = status.conditions;
@@ -367,6 +385,7 @@ export class PodWorker {
     let atMs = Math.min(
       nowMs + (ending ? retryMaxMs : resyncMs),
       planned.wakeAtMs ?? Number.POSITIVE_INFINITY,
+      this.#over === undefined ? this.#deadlineMs() : Number.POSITIVE_INFINITY,
     );
     for (const step of planned.steps) {
       const key = step.do === 'start' ? step.name : step.do === 'run-sandbox' ? sandboxKey : undefined;
@@ -390,6 +409,33 @@ export class PodWorker {
   }
 
   #noteEnding(): void {
-    if (this.#removed || this.#pod.metadata.deletionTimestamp) this.#ending.abort();
+    if (!this.#removed && !this.#pod.metadata.deletionTimestamp) return;
+    this.#stops.podEnds();
+    this.#ending.abort();
   }
+
+  /** What the API calls ended does not start again, whatever the runtime has forgotten. */
+  #noteEnded(): void {
+    const { phase, reason, message } = this.#pod.status ?? {};
+    if (this.#over !== undefined || (phase !== 'Failed' && phase !== 'Succeeded')) return;
+    this.#over = { verdict: { phase, reason: reason ?? '', message: message ?? '' }, told: true };
+    this.#stops.podEnds();
+  }
+
+  #deadlineMs(): number {
+    const seconds = this.#pod.spec.activeDeadlineSeconds;
+    return typeof seconds === 'number' ? this.#startTimeMs + seconds * 1000 : Number.POSITIVE_INFINITY;
+  }
+
+  #noteDeadline(): void {
+    if (this.#over !== undefined || this.#with.clock.now() < this.#deadlineMs()) return;
+    const message = 'Pod was active on the node longer than the specified deadline';
+    this.fail({ phase: 'Failed', reason: 'DeadlineExceeded', message });
+    this.#with.events.pod(this.#pod, 'Normal', 'DeadlineExceeded', message);
+  }
+}
+
+/** What of a pod stands in its downwardAPI volumes. */
+function shownToPod({ metadata: { labels, annotations } }: Pod): unknown {
+  return { labels, annotations };
 }

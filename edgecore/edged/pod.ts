@@ -231,6 +231,7 @@ export const podSchema = z.looseObject({
     serviceAccountName: z.string().nullish(),
     restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
     terminationGracePeriodSeconds: z.number().nullish(),
+    activeDeadlineSeconds: z.number().nullish(),
     securityContext: podSecurityContextSchema,
     containers: z.array(containerSchema),
     initContainers: list(containerSchema),
@@ -239,6 +240,8 @@ export const podSchema = z.looseObject({
   status: z
     .looseObject({
       phase: z.string().nullish(),
+      reason: z.string().nullish(),
+      message: z.string().nullish(),
       startTime: z.string().nullish(),
       conditions: list(
         z.looseObject({ type: z.string(), status: z.string(), lastTransitionTime: z.string().nullish() }),
@@ -259,12 +262,56 @@ function containerCount() {
   });
 }
 
-export type Pod = z.infer<typeof podSchema>;
+export type Pod = z.infer<typeof podSchema> & {
+  /** Why only names were read of it: a newer API may have written what this version does not know. */
+  readonly unreadable?: string;
+};
 export type PodContainer = z.infer<typeof containerSchema>;
 export type PodVolume = z.infer<typeof volumeSchema>;
 export type PodProbe = z.infer<typeof probeSchema>;
 export type PodHook = z.infer<typeof hookSchema>;
 export type EnvVar = z.infer<typeof envVarSchema>;
+
+const skeletonSchema = z.looseObject({
+  metadata: z.unknown(),
+  spec: z.looseObject({
+    nodeName: z.unknown(),
+    terminationGracePeriodSeconds: z.number().nullish().catch(undefined),
+    containers: z.array(z.looseObject({ name: z.string(), image: z.string().catch('') })).min(1),
+    initContainers: list(z.looseObject({ name: z.string(), image: z.string().catch('') })).catch([]),
+  }),
+  status: z.unknown(),
+});
+
+/** A pod whose spec is not understood comes with its names only, and why. `faults`: it is no pod at all. */
+export function readPod(content: unknown): { readonly pod: Pod } | { readonly faults: readonly string[] } {
+  const parsed = podSchema.safeParse(content);
+  if (parsed.success) return { pod: parsed.data };
+  const faults = parsed.error.issues.slice(0, 5).map((it) => `${it.path.join('.')}: ${it.message}`);
+  const skeleton = skeletonSchema.safeParse(content).data;
+  if (skeleton === undefined) return { faults };
+  const { nodeName, terminationGracePeriodSeconds, containers, initContainers } = skeleton.spec;
+  const names = (all: readonly { name: string; image: string }[]) =>
+    all.map(({ name, image }) => ({ name, image }));
+  const bare = podSchema.safeParse({
+    metadata: skeleton.metadata,
+    spec: {
+      nodeName,
+      terminationGracePeriodSeconds,
+      containers: names(containers),
+      initContainers: names(initContainers),
+    },
+    status: skeleton.status,
+  });
+  if (!bare.success) return { faults };
+  const unreadable = `the spec holds what this version of edgecore does not understand: ${faults.join('; ')}`;
+  return { pod: { ...bare.data, unreadable } };
+}
+
+/** As messages of the kubelet name a pod. */
+export function podLabel(pod: Pod): string {
+  return `${pod.metadata.name}_${podNamespace(pod)}(${pod.metadata.uid})`;
+}
 
 export function podNamespace(pod: Pod): string {
   return pod.metadata.namespace ?? 'default';

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import type { Log } from '#beehive/log.ts';
 import { MirrorPods } from './mirror-pods.ts';
-import { type Pod, podKey, podSchema } from './pod.ts';
+import { type Pod, podKey, readPod } from './pod.ts';
 import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
 import { references } from './references.ts';
 import { configAnnotation } from './static-pod-files.ts';
@@ -61,13 +61,12 @@ export class Pods {
 
   /** A pod as the store or the cloud has it. */
   apply(content: unknown): void {
-    const parsed = podSchema.safeParse(content);
-    if (!parsed.success) {
-      const issues = parsed.error.issues.slice(0, 5).map((it) => `${it.path.join('.')}: ${it.message}`);
-      this.#log.warn({ issues }, 'a pod that cannot be read is left alone');
+    const read = readPod(content);
+    if ('faults' in read) {
+      this.#log.warn({ issues: read.faults }, 'a pod that cannot be read is left alone');
       return;
     }
-    const pod = parsed.data;
+    const { pod } = read;
     if (pod.spec.nodeName && pod.spec.nodeName !== this.#options.nodeName) return;
     const { uid } = pod.metadata;
     if (this.#ended.has(uid)) return;
@@ -104,14 +103,15 @@ export class Pods {
 
   /** The cloud's answer to a status shows a deletion that has not come down yet. */
   seen(object: unknown): void {
-    const parsed = podSchema.safeParse(object);
-    if (!parsed.success || !parsed.data.metadata.deletionTimestamp) return;
-    if (MirrorPods.isMirror(parsed.data)) {
-      this.#mirrors.seen(parsed.data);
+    const read = readPod(object);
+    if ('faults' in read || !read.pod.metadata.deletionTimestamp) return;
+    const { pod } = read;
+    if (MirrorPods.isMirror(pod)) {
+      this.#mirrors.seen(pod);
       return;
     }
-    const known = this.of(parsed.data.metadata.uid);
-    if (known !== undefined && !known.pod.metadata.deletionTimestamp) known.update(parsed.data);
+    const known = this.of(pod.metadata.uid);
+    if (known !== undefined && !known.pod.metadata.deletionTimestamp) known.update(pod);
   }
 
   connected(): void {

@@ -1,0 +1,99 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { image, WorkingPods } from '#test/fixtures/working-pods.ts';
+
+describe('the end of a pod', () => {
+  let pods: WorkingPods;
+  beforeEach(() => {
+    pods = new WorkingPods();
+  });
+  afterEach(() => pods.end());
+
+  const phase = () => pods.statuses().at(-1)?.phase;
+  const stops = () => pods.calls('stop').map((it) => it.slice('stop '.length));
+
+  it('comes with its deadline: Failed, told why, and never started again', async () => {
+    pods.work(pods.pod({}, {}, { activeDeadlineSeconds: 60 }));
+    await pods.until(() => pods.last()?.ready, 'ready');
+    await pods.until(() => phase() === 'Failed', 'Failed', 1000);
+    expect(pods.statuses().at(-1)).toMatchObject({
+      phase: 'Failed',
+      reason: 'DeadlineExceeded',
+      message: 'Pod was active on the node longer than the specified deadline',
+    });
+    await pods.until(() => stops().length === 1, 'stopped');
+    await pods.clock.advance(600_000);
+    expect(pods.calls('start')).toHaveLength(1);
+    expect(pods.count('DeadlineExceeded')).toBe(1);
+    expect((await pods.runtime.listPodSandboxes())[0]?.state).toBe('notready');
+  });
+
+  it('is final where the API says so, whatever the runtime has forgotten', async () => {
+    pods.work(pods.pod({}, { name: 'other', uid: 'v' }));
+    pods.work(pods.pod({}, {}, {}, { phase: 'Succeeded' }));
+    await pods.until(() => pods.last('other')?.ready, 'the other');
+    await pods.clock.advance(120_000);
+    expect(pods.statuses()).toEqual([]);
+    expect(pods.calls('start')).toHaveLength(1);
+  });
+
+  it('takes a verdict from outside, the first one, with its grace', async () => {
+    pods.runtime.handle.ignoreTerm('main');
+    const worker = pods.work(pods.pod({}, {}, { terminationGracePeriodSeconds: 600 }));
+    await pods.until(() => pods.last()?.ready, 'ready');
+    worker.fail({ phase: 'Failed', reason: 'Evicted', message: 'no memory', graceMs: 5000 });
+    worker.fail({ phase: 'Failed', reason: 'Other', message: '' });
+    const sinceMs = pods.clock.now();
+    const state = () => pods.last()?.state ?? {};
+    await pods.until(() => 'terminated' in state(), 'ended');
+    expect(pods.clock.now() - sinceMs).toBeLessThan(7000);
+    expect(pods.statuses().at(-1)).toMatchObject({
+      phase: 'Failed',
+      reason: 'Evicted',
+      message: 'no memory',
+    });
+    expect(
+      pods
+        .statuses()
+        .at(-1)
+        ?.conditions.find((it) => it.type === 'Ready'),
+    ).toMatchObject({
+      status: 'False',
+      reason: 'PodFailed',
+    });
+  });
+
+  it('ends sidecars after what they serve, the last one first, within one grace', async () => {
+    const sidecar = (name: string) => ({ name, image, restartPolicy: 'Always' });
+    pods.runtime.handle.ignoreTerm('main');
+    pods.runtime.handle.ignoreTerm('second');
+    const worker = pods.work(
+      pods.pod(
+        {},
+        {},
+        { terminationGracePeriodSeconds: 10, initContainers: [sidecar('first'), sidecar('second')] },
+      ),
+    );
+    await pods.until(() => pods.last()?.ready, 'ready');
+    expect(pods.calls('start')).toEqual(['start first#0', 'start second#0', 'start main#0']);
+    const sinceMs = pods.clock.now();
+    worker.remove();
+    await pods.until(() => stops().includes('first#0'), 'all');
+    expect(stops()).toEqual(['main#0', 'second#0', 'first#0']);
+    // Ten seconds for main, what is left of them, two at least, for the others.
+    expect(pods.clock.now() - sinceMs).toBeLessThan(14_000);
+    expect(pods.events.filter((it) => it.startsWith('Killing'))).toEqual([
+      'Killing: Stopping container main',
+      'Killing: Stopping container second',
+      'Killing: Stopping container first',
+    ]);
+  });
+
+  it('of a job ends its sidecar and is Succeeded', async () => {
+    const initContainers = [{ name: 'proxy', image, restartPolicy: 'Always' }];
+    pods.work(pods.pod({}, {}, { restartPolicy: 'Never', initContainers }));
+    await pods.until(() => pods.last()?.ready, 'ready');
+    pods.runtime.handle.exit('main', 0);
+    await pods.until(() => stops().includes('proxy#0'), 'the sidecar');
+    await pods.until(() => phase() === 'Succeeded', 'Succeeded');
+  });
+});
