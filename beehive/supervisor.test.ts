@@ -46,6 +46,30 @@ it('starts each module when the one before is ready, and stops them in reverse',
   expect(events.slice(2)).toEqual(['stop hub', 'stop store']);
 });
 
+it('ends with a run what it has left behind: a module may fail as often as it likes', async () => {
+  const { clock, components } = setUp();
+  const signals: AbortSignal[] = [];
+  const left: number[] = [];
+  const broken: Module = {
+    name: 'broken',
+    async run(signal) {
+      signals.push(signal);
+      const run = signals.length;
+      void untilAborted(signal).then(() => left.push(run));
+      throw new Error('no broker');
+    },
+  };
+  const stop = new AbortController();
+  const done = supervise([broken], components, stop.signal);
+  await turn();
+  await clock.advance(3_600_000);
+  expect(signals.length).toBeGreaterThan(100);
+  expect(new Set(signals).size).toBe(signals.length);
+  expect(left).toEqual(signals.map((_, at) => at + 1));
+  stop.abort();
+  await done;
+});
+
 it('starts a failing module again with growing pauses, and lets the next ones start meanwhile', async () => {
   const { clock, components } = setUp();
   const startedAtMs: number[] = [];

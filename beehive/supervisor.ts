@@ -5,6 +5,7 @@
  */
 
 import { describeError } from '#protocol/errors.ts';
+import { aborted } from './abort.ts';
 import { Backoff } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { UnrecoverableError } from './errors.ts';
@@ -41,6 +42,7 @@ export async function supervise(
   const log = components.log.child({ module: 'supervisor' });
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
+  const stopped = aborted(stop);
   const running: { module: Module; controller: AbortController; done: Promise<void> }[] = [];
   let fatal: UnrecoverableError | undefined;
 
@@ -62,9 +64,9 @@ export async function supervise(
       },
     );
     running.push({ module, controller, done });
-    await Promise.race([settled, aborted(stop)]);
+    await Promise.race([settled, stopped]);
   }
-  await aborted(stop);
+  await stopped;
   for (const { module, controller, done } of running.reverse()) {
     controller.abort();
     const inTime = new AbortController();
@@ -88,8 +90,12 @@ async function keepRunning(
   const backoff = new Backoff({ ...options.restart, jitter: 0.2 }, random);
   while (!signal.aborted) {
     const startedMs = clock.monotonicMs();
+    // One signal a run: what a run that failed has left behind ends with it, and listens to nothing any more.
+    const run = new AbortController();
+    const stopRun = () => run.abort();
+    signal.addEventListener('abort', stopRun, { once: true });
     try {
-      await module.run(signal, started);
+      await module.run(run.signal, started);
       return;
     } catch (error) {
       if (signal.aborted) return;
@@ -101,12 +107,11 @@ async function keepRunning(
         'module failed, starting it again',
       );
       started();
+      stopRun();
       await clock.sleep(pauseMs, signal).catch(() => {});
+    } finally {
+      signal.removeEventListener('abort', stopRun);
+      stopRun();
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

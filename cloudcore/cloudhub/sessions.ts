@@ -6,6 +6,7 @@
  * The identity of a peer is the certificate it proved to own; the header `node_id` must only say the same.
  */
 
+import { aborted } from '#beehive/abort.ts';
 import type { Bus } from '#beehive/bus.ts';
 import type { Log } from '#beehive/log.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
@@ -163,9 +164,4 @@ export class Sessions {
 
 function machineIn(headers: Readonly<Record<string, string>>): string | undefined {
   return headers[machineHeader.toLowerCase()];
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

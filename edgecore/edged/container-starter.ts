@@ -3,6 +3,7 @@
  * start. What fails is thrown; when to try again is the worker's business.
  */
 
+import { unlessAborted } from '#beehive/abort.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { CancelledError, describeError } from '#protocol/errors.ts';
@@ -135,16 +136,4 @@ export function explain(error: unknown): { reason: string; event: string; messag
     return { reason: 'CreateContainerConfigError', event: 'Failed', message };
   const created = error instanceof RuntimeError && error.code === 'cannot-start';
   return { reason: created ? 'RunContainerError' : 'CreateContainerError', event: 'Failed', message };
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    work.catch(() => {});
-    throw new CancelledError();
-  }
-  return new Promise<T>((resolve, reject) => {
-    const abort = () => reject(new CancelledError());
-    signal.addEventListener('abort', abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -5,6 +5,7 @@
  * deadline is suspended.
  */
 
+import { unlessAborted } from '#beehive/abort.ts';
 import type { Bus } from '#beehive/bus.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
@@ -147,11 +148,10 @@ export class Link {
     this.#paused = true;
     this.#pauses += 1;
     try {
-      await Promise.race([this.#components.bus.drained(to), aborted(signal)]);
+      await unlessAborted(this.#components.bus.drained(to), signal);
     } finally {
       this.#paused = false;
     }
-    if (signal.aborted) throw new CancelledError();
   }
 
   /** The message that keeps a session at a KubeEdge cloud (wire 3.3): at once, then every beat. */
@@ -202,9 +202,4 @@ function reasonOf(error: unknown): string {
   if (error instanceof CancelledError) return 'ended here';
   if (error instanceof TransportError || error instanceof ProtocolError) return error.message;
   throw error;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

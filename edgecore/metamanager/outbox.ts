@@ -4,6 +4,7 @@
  * pong of a ping that was sent behind it has come.
  */
 
+import { unlessAborted } from '#beehive/abort.ts';
 import { Backoff } from '#beehive/backoff.ts';
 import type { Bus } from '#beehive/bus.ts';
 import type { Clock } from '#beehive/clock.ts';
@@ -62,7 +63,7 @@ export class Outbox {
       });
       const batch = await store.first(windowMax);
       if (batch.length === 0) {
-        await Promise.race([waiting, aborted(signal)]);
+        await unlessAborted(waiting, signal);
         continue;
       }
       const arrived = cloud === 'hawser' ? await this.#ask(batch, signal) : await this.#tell(batch, signal);
@@ -118,9 +119,4 @@ export class Outbox {
       return undefined;
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
