@@ -48,6 +48,11 @@ test('a peer that holds a place at a listener loses it before the listener is fu
   expect(bootstrapLimits.handshakesMax).toBeLessThan(bootstrapLimits.connectionsMax);
 });
 
+test('one address never takes all places of those who are not known yet', () => {
+  for (const limits of [listenerLimits, bootstrapLimits])
+    expect(limits.handshakesPerAddressMax).toBeLessThan(limits.handshakesMax);
+});
+
 test('a handshake of a byte a second is over within 30 s, also when its time is looked at late', () => {
   for (const limits of [listenerLimits, bootstrapLimits])
     expect(limits.handshakeTimeoutMs + limits.checkIntervalMs).toBeLessThan(30_000);

@@ -44,6 +44,11 @@ export interface ListenerLimits {
   readonly checkIntervalMs: number;
   /** Beyond so many unfinished handshakes the oldest is dropped: an honest one takes a second, or a few on a bad link. */
   readonly handshakesMax: number;
+  /**
+   * Beyond so many of one address its own oldest is dropped, so that one address never takes all places. Edges that
+   * are let in do not count: behind one address there may be any number of them, and this many may come at once.
+   */
+  readonly handshakesPerAddressMax: number;
   /** How often one address may fail to say who it is, at once and then a second; more are closed unheard. */
   readonly failuresBurst: number;
   readonly failuresPerSecond: number;
@@ -56,7 +61,9 @@ export const listenerLimits: ListenerLimits = {
   headerBytesMax: 16 * 1024,
   handshakeTimeoutMs: 20_000,
   checkIntervalMs: 2_000,
-  handshakesMax: 1024,
+  handshakesMax: 1536,
+  // All nodes that a cloudcore takes unless told otherwise, behind one NAT, in the second in which the link is back.
+  handshakesPerAddressMax: 1024,
   // Edges with an old CA behind one address try every half minute; a fleet of a thousand stays below this.
   failuresBurst: 256,
   failuresPerSecond: 32,
@@ -125,7 +132,8 @@ export const bootstrapLimits: ListenerLimits & {
   ...listenerLimits,
   /** More than handshakesMax: there, the oldest goes; here, nobody comes in. */
   connectionsMax: 1024,
-  handshakesMax: 512,
+  handshakesMax: 768,
+  handshakesPerAddressMax: 512,
   /** A P-256 request has some 350 bytes; other keys a few thousand. */
   bodyBytesMax: 16 * 1024,
   handshakeTimeoutMs: 10_000,

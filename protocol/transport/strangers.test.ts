@@ -3,7 +3,13 @@ import { createServer, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { Strangers, type TurnedAway } from './strangers.ts';
 
-const limits = { handshakesMax: 3, failuresBurst: 4, failuresPerSecond: 2, addressesMax: 5 };
+const limits = {
+  handshakesMax: 5,
+  handshakesPerAddressMax: 3,
+  failuresBurst: 4,
+  failuresPerSecond: 2,
+  addressesMax: 5,
+};
 
 /** A server that is told of connections by the test. */
 class Door {
@@ -73,20 +79,40 @@ test('who succeeds costs its address nothing', async () => {
 test('the oldest unfinished handshake makes room for a new one', async () => {
   const door = new Door();
   const slow = [];
-  for (let time = 0; time < 3; time += 1) slow.push(await door.connect(`10.0.1.${time}`));
+  for (let time = 0; time < 5; time += 1) slow.push(await door.connect(`10.0.1.${time}`));
   const known = slow[1] ?? expect.fail();
   door.strangers.know(known);
-  const fourth = await door.connect('10.0.0.1');
-  const fifth = await door.connect('10.0.0.2');
-  expect([...slow, fourth, fifth].map(({ destroyed }) => destroyed)).toEqual([
-    true,
-    false,
-    false,
-    false,
-    false,
-  ]);
+  const later = [await door.connect('10.0.0.1'), await door.connect('10.0.0.2')];
+  expect([...slow, ...later].filter(({ destroyed }) => destroyed)).toEqual([slow[0]]);
   expect(door.turnedAway).toEqual(['handshakes-full']);
-  expect(door.strangers.waiting).toBe(3);
+  expect(door.strangers.waiting).toBe(5);
+});
+
+test('an address that holds its places loses its own oldest, and never another’s', async () => {
+  const door = new Door();
+  const honest = await door.connect('10.0.0.1');
+  const greedy = [];
+  for (let time = 0; time < 100; time += 1) greedy.push(await door.connect('10.0.9.9'));
+  expect(honest.destroyed).toBe(false);
+  expect(greedy.filter(({ destroyed }) => !destroyed)).toEqual(greedy.slice(-3));
+  expect(new Set(door.turnedAway)).toEqual(new Set(['address-full']));
+  expect(door.strangers.waiting).toBe(4);
+  for (const socket of greedy) socket.destroy();
+  expect(door.strangers.waiting).toBe(1);
+});
+
+test('a fleet behind one address comes in, however many have to make room at first', async () => {
+  const door = new Door();
+  let outside = 200;
+  for (let round = 0; outside > 0 && round < 100; round += 1) {
+    const arriving = [];
+    for (let at = 0; at < outside; at += 1) arriving.push(await door.connect('10.0.0.1'));
+    const left = arriving.filter(({ destroyed }) => !destroyed);
+    for (const socket of left) door.strangers.know(socket);
+    outside -= left.length;
+  }
+  expect([outside, door.strangers.waiting, door.strangers.addresses]).toEqual([0, 0, 0]);
+  expect(door.turnedAway).not.toContain('fails-too-often');
 });
 
 test('a host of IPv6 is its network; as many addresses are remembered as may be', async () => {

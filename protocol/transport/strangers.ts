@@ -1,14 +1,20 @@
 /**
- * Peers that have not said yet who they are, at a listener that anybody can reach. Unfinished handshakes are
- * bounded by dropping the oldest, so that who holds places open loses them and an honest peer finds one. An
+ * Peers that have not been let in yet, at a listener that anybody can reach. They are bounded by dropping the
+ * oldest, of one address and of all, so that who holds places open loses them and an honest peer finds one. An
  * address whose peers keep failing is closed unheard for a while; peers that succeed cost their address nothing,
- * so a fleet behind one address is not held up.
+ * nor do those that had to make room, so a fleet behind one address is not held up.
  */
 
 import { isIPv6, type Server, type Socket } from 'node:net';
 import type { ListenerLimits } from '../limits.ts';
 
-export type TurnedAway = 'fails-too-often' | 'handshakes-full';
+export type TurnedAway = 'fails-too-often' | 'handshakes-full' | 'address-full';
+
+interface Waiting {
+  readonly id: string;
+  readonly address: string;
+  readonly socket: Socket;
+}
 
 interface Failures {
   /** How many more are allowed now. */
@@ -16,7 +22,10 @@ interface Failures {
   atMs: number;
 }
 
-type Limits = Pick<ListenerLimits, 'handshakesMax' | 'failuresBurst' | 'failuresPerSecond' | 'addressesMax'>;
+type Limits = Pick<
+  ListenerLimits,
+  'handshakesMax' | 'handshakesPerAddressMax' | 'failuresBurst' | 'failuresPerSecond' | 'addressesMax'
+>;
 type Peer = Pick<Socket, 'remoteAddress' | 'remotePort'>;
 
 export class Strangers {
@@ -24,7 +33,9 @@ export class Strangers {
   readonly #clock: { monotonicMs(): number };
   readonly #turnedAway: (why: TurnedAway) => void;
   /** In the order they came. */
-  readonly #waiting = new Map<string, Socket>();
+  readonly #waiting = new Map<string, Waiting>();
+  /** The same by address. */
+  readonly #waitingOf = new Map<string, Set<Waiting>>();
   /** By address, in the order of their last failure. */
   readonly #failures = new Map<string, Failures>();
 
@@ -55,9 +66,9 @@ export class Strangers {
     server.prependListener('connection', (socket: Socket) => this.#meet(socket));
   }
 
-  /** The peer has said who it is. Any socket of the connection will do, also the one that TLS made of it. */
+  /** The peer is let in, or was answered. Any socket of the connection will do, also the one that TLS made of it. */
   know(peer: Peer): void {
-    this.#waiting.delete(idOf(peer));
+    this.#forget(this.#waiting.get(idOf(peer)));
   }
 
   #meet(socket: Socket): void {
@@ -67,17 +78,36 @@ export class Strangers {
       destroySoon(socket);
       return;
     }
-    const id = idOf(socket);
-    this.#waiting.set(id, socket);
+    const peer = { id: idOf(socket), address, socket };
+    const neighbours = this.#waitingOf.get(address) ?? new Set();
+    this.#waitingOf.set(address, neighbours.add(peer));
+    this.#waiting.set(peer.id, peer);
     socket.once('close', () => {
-      if (this.#waiting.delete(id)) this.#failed(address);
+      if (this.#forget(peer)) this.#failed(address);
     });
-    if (this.#waiting.size <= this.#limits.handshakesMax) return;
-    for (const oldest of this.#waiting.values()) {
-      this.#turnedAway('handshakes-full');
-      destroySoon(oldest);
+    if (neighbours.size > this.#limits.handshakesPerAddressMax) this.#dropOldest(neighbours, 'address-full');
+    if (this.#waiting.size > this.#limits.handshakesMax)
+      this.#dropOldest(this.#waiting.values(), 'handshakes-full');
+  }
+
+  #dropOldest(waiting: Iterable<Waiting>, why: TurnedAway): void {
+    for (const oldest of waiting) {
+      this.#forget(oldest);
+      this.#turnedAway(why);
+      destroySoon(oldest.socket);
       return;
     }
+  }
+
+  /** False when it was known or dropped before. */
+  #forget(peer: Waiting | undefined): boolean {
+    if (peer === undefined) return false;
+    const neighbours = this.#waitingOf.get(peer.address);
+    if (!neighbours?.delete(peer)) return false;
+    if (neighbours.size === 0) this.#waitingOf.delete(peer.address);
+    // A later socket may have the port of one whose end is not told yet.
+    if (this.#waiting.get(peer.id) === peer) this.#waiting.delete(peer.id);
+    return true;
   }
 
   #mayTry(address: string): boolean {

@@ -32,9 +32,7 @@ export async function listenWebSocket(options: ListenOptions, clock: MonotonicCl
   server.maxConnections = options.connectionsMax + limits.handshakesMax;
   const strangers = new Strangers(limits, { clock, turnedAway });
   strangers.watch(server);
-  // With TLS a peer is known by its certificate, which was verified by then.
-  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket) => strangers.know(socket));
-  const listener = new WebSocketListener(server, options, clock);
+  const listener = new WebSocketListener(server, strangers, options, clock);
   await bind(server, options);
   return listener;
 }
@@ -92,14 +90,16 @@ class WebSocketListener implements Listener {
   readonly #waiting = new Set<Duplex>();
   readonly #answerHeaders = new WeakMap<IncomingMessage, Readonly<Record<string, string>>>();
   readonly #server: Server;
+  readonly #strangers: Strangers;
   readonly #upgrader: WebSocketServer;
   readonly #options: ListenOptions;
   readonly #clock: MonotonicClock;
   #closed: Promise<void> | undefined;
 
-  constructor(server: Server, options: ListenOptions, clock: MonotonicClock) {
+  constructor(server: Server, strangers: Strangers, options: ListenOptions, clock: MonotonicClock) {
     this.connections = this.#accepted;
     this.#server = server;
+    this.#strangers = strangers;
     this.#options = options;
     this.#clock = clock;
     this.#upgrader = new WebSocketServer({
@@ -146,6 +146,8 @@ class WebSocketListener implements Listener {
     try {
       const admission = await this.#decide(request);
       if (socket.destroyed) return;
+      // A certificate alone holds no place: who has one, and asks for nothing or for what it may not, stays a stranger.
+      if (admission.accept || !isOwnFault(admission.status)) this.#strangers.know(request.socket);
       if (admission.accept) this.#accept(request, socket, head, admission.headers ?? {});
       else refuse(socket, admission.status, admission.reason);
     } catch {
@@ -192,6 +194,11 @@ class WebSocketListener implements Listener {
       this.#accepted.push(connection);
     });
   }
+}
+
+/** The others say that there is no room, or that it is the wrong moment. */
+function isOwnFault(status: number): boolean {
+  return status === 401 || status === 403;
 }
 
 function remoteOf(request: IncomingMessage): string {

@@ -6,6 +6,7 @@ import { WebSocket } from 'ws';
 import { createTestAuthority, type TestAuthority } from '#test/certificates.ts';
 import { transportSuite } from '#test/suites/transport.suite.ts';
 import { TcpPath } from '#test/tcp-path.ts';
+import { listenerLimits } from '../limits.ts';
 import type { Connection, DialOptions, Listener, ListenOptions, TlsIdentity } from './transport.ts';
 import { createWebSocketTransport } from './websocket.ts';
 
@@ -127,6 +128,50 @@ describe('TLS', () => {
       minVersion: 'TLSv1.1',
     });
     await expect(once(socket, 'secureConnect')).rejects.toThrow();
+    await listener.close();
+  });
+});
+
+describe('places at the listener', () => {
+  test('a certificate alone holds none: who asks for nothing makes room, who was let in stays', async () => {
+    const turnedAway: string[] = [];
+    const listener = await listen({
+      limits: { ...listenerLimits, handshakesPerAddressMax: 2 },
+      turnedAway: (why) => turnedAway.push(why),
+    });
+    const edge = await dial(listener);
+    const { ca, cert, key } = edgeTls;
+    const idle = [];
+    for (let at = 0; at < 3; at += 1) {
+      const socket = connectTls({ host: '127.0.0.1', port: listener.port, ca, cert, key });
+      socket.on('error', () => {});
+      await once(socket, 'secureConnect');
+      idle.push({ socket, closed: once(socket, 'close') });
+    }
+    await idle[0]?.closed;
+    expect(idle.map(({ socket }) => socket.destroyed)).toEqual([true, false, false]);
+    expect(turnedAway).toEqual(['address-full']);
+    await edge.ping();
+    for (const { socket } of idle) socket.destroy();
+    await edge.close();
+    await listener.close();
+  });
+
+  test.each([
+    [403, ['fails-too-often']],
+    [503, []],
+  ])('an address that was refused with %d three times is turned away for %j', async (status, reasons) => {
+    const turnedAway: string[] = [];
+    const listener = await listen({
+      limits: { ...listenerLimits, failuresBurst: 3, failuresPerSecond: 0 },
+      admit: () => ({ accept: false, status, reason: 'no' }),
+      turnedAway: (why) => turnedAway.push(why),
+    });
+    for (let at = 0; at < 3; at += 1)
+      await expect(dial(listener)).rejects.toMatchObject({ detail: { status } });
+    // Whatever the answer is: it says whether the address was heard.
+    await dial(listener).catch(() => {});
+    expect(turnedAway).toEqual(reasons);
     await listener.close();
   });
 });
