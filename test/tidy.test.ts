@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { readDependencies } from './tidy/dependencies.ts';
 import { shapeFaults } from './tidy/shape.ts';
-import { type Fault, importsOf, readSources, type Source, sourceOf } from './tidy/sources.ts';
+import { type Fault, importsOf, readSources, sourceOf } from './tidy/sources.ts';
 import { exceptions, tokenFaults } from './tidy/tokens.ts';
 import { wallFaults } from './tidy/walls.ts';
 
@@ -55,21 +55,21 @@ describe('the repository', () => {
   });
 
   test('has no file that nothing names', () => {
+    const namedBy = new Map<string, Set<string>>();
+    for (const { path, code } of sources)
+      for (const [, name = ''] of code.join('\n').matchAll(/['/]([\w.-]+\.(?:ts|mjs))'/g))
+        namedBy.set(name, (namedBy.get(name) ?? new Set()).add(path));
     const unnamed = sources.filter(({ path }) => {
       const name = path.split('/').at(-1) ?? '';
       const isStarted =
         /\.(test|config)\.ts$/.test(name) || path.startsWith('build/') || path.startsWith('test/');
-      return !isStarted && !sources.some((other) => other.path !== path && namesFile(other, name));
+      return !isStarted && ![...(namedBy.get(name) ?? [])].some((other) => other !== path);
     });
     expect(
       report(unnamed.map(({ path }) => ({ path, line: 1, text: 'nothing imports it: delete it' }))),
     ).toBe('');
   });
 });
-
-function namesFile(source: Source, name: string): boolean {
-  return source.code.some((line) => line.includes(`/${name}'`) || line.includes(`'${name}'`));
-}
 
 /** Each is a decision: the number of packages that run in production, theirs included. */
 const dependenciesMax = 20;
