@@ -10,6 +10,7 @@ import {
   type DnsConfig,
   label,
   type Mount,
+  type Sandbox,
   type SandboxConfig,
 } from './runtime/runtime-service.ts';
 
@@ -27,7 +28,14 @@ export function podLabels(pod: Pod): Record<string, string> {
 /** Where KubeEdge and the kubelet keep the logs of a pod; collectors of logs know the form. */
 export function podLogDirectory(pod: Pod, podLogs: string): string {
   const { name, uid } = pod.metadata;
-  return join(podLogs, `${podNamespace(pod)}_${name}_${uid}`);
+  return sandboxLogDirectory({ podNamespace: podNamespace(pod), podName: name, podUid: uid }, podLogs);
+}
+
+export function sandboxLogDirectory(
+  { podNamespace, podName, podUid }: Pick<Sandbox, 'podNamespace' | 'podName' | 'podUid'>,
+  podLogs: string,
+): string {
+  return join(podLogs, `${podNamespace}_${podName}_${podUid}`);
 }
 
 export function sandboxConfig(

@@ -326,6 +326,9 @@ describe('edged', () => {
     runtime.handle.exit('main', 1);
     await untilStatus((it) => it.containerStatuses[0]?.restartCount === 1, 'the restart');
     await runtime.runPodSandbox(sandbox('orphan'));
+    // The second is of another kubelet: nothing in our runtime speaks for it.
+    const logs = ['orphan', 'neighbour'].map((name) => join(directory, `logs/default_${name}_${name}`));
+    for (const it of logs) await mkdir(it, { recursive: true });
     await halt();
     const calls = runtime.handle.calls.length;
     cloud.asked.length = 0;
@@ -335,6 +338,7 @@ describe('edged', () => {
     const status = await untilStatus((it) => it.phase === 'Running', 'Running');
     expect(status.containerStatuses[0]?.restartCount).toBe(1);
     await expect.poll(sandboxUids).toEqual(['uid-1']);
+    expect(logs.map((it) => existsSync(it))).toEqual([false, true]);
     expect(runtime.handle.calls.slice(calls)).toEqual([]);
   });
 

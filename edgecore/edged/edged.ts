@@ -220,7 +220,8 @@ class Edged {
     this.#pods = pods;
     this.#mirrors = mirrors;
     this.#static = this.#staticPods(pods, mirrors, usesImages);
-    this.#orphans = new Orphans({ runtime, volumes, isKnown, memory, clock, log });
+    const podLogs = kubelet.podLogsDir;
+    this.#orphans = new Orphans({ runtime, volumes, isKnown, podLogs, memory, clock, log });
   }
 
   #staticPods(pods: Pods, mirrors: MirrorPods, isolated: boolean): StaticPods | undefined {

@@ -3,8 +3,10 @@
  * start, when one appears, and every minute. After a loss of the store nothing is removed before it is filled again.
  */
 
+import { rm } from 'node:fs/promises';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
+import { sandboxLogDirectory } from './container-config.ts';
 import type { RuntimeService, Sandbox } from './runtime/runtime-service.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -12,6 +14,7 @@ export interface OrphansComponents {
   readonly runtime: RuntimeService;
   readonly volumes: Volumes;
   readonly isKnown: (podUid: string) => boolean;
+  readonly podLogs: string;
   /** Whether the list of stored pods is all of them. */
   readonly memory: { isWhole(): boolean; becameWhole(): Promise<void> };
   readonly clock: Clock;
@@ -53,10 +56,13 @@ export class Orphans {
 
   /** What is left of one pod in the runtime. */
   async removeSandboxes(chosen: (sandbox: Sandbox) => boolean, reason: string): Promise<void> {
-    const { runtime, log } = this.#with;
+    const { runtime, log, podLogs } = this.#with;
     for (const sandbox of (await runtime.listPodSandboxes()).filter(chosen)) {
       const pod = `${sandbox.podNamespace}/${sandbox.podName}`;
       log.info({ pod, uid: sandbox.podUid, reason }, 'removing an orphan');
+      // Another kubelet may keep its logs beside ours: the sandbox is what says that these are ours, so it goes last.
+      await runtime.stopPodSandbox(sandbox.id);
+      await rm(sandboxLogDirectory(sandbox, podLogs), { recursive: true, force: true });
       await runtime.removePodSandbox(sandbox.id);
     }
   }

@@ -244,6 +244,8 @@ export class PodWorker {
         await runtime.stopPodSandbox(step.sandboxId);
         return true;
       case 'remove-sandbox':
+        // Logs go first: once the sandbox is gone, nothing says any more that they were ours.
+        if (this.#removed) await this.#removeLogs();
         await runtime.removePodSandbox(step.sandboxId);
         return true;
     }
@@ -350,11 +352,11 @@ export class PodWorker {
 
   /** Nothing runs any more. True when nothing is left to do for this pod at all. */
   async #finish(signal: AbortSignal): Promise<boolean> {
-    const { volumes, podLogs, sender, cloud } = this.#with;
+    const { volumes, sender, cloud } = this.#with;
     const { uid, name, deletionTimestamp } = this.#pod.metadata;
     if (this.#removed) {
       await volumes.remove(uid);
-      await rm(podLogDirectory(this.#pod, podLogs), { recursive: true, force: true });
+      await this.#removeLogs();
       sender.forget(uid);
       return true;
     }
@@ -377,6 +379,10 @@ export class PodWorker {
         if (!signal.aborted) this.#log.warn({ err: error }, 'cannot report the deletion');
       });
     return false;
+  }
+
+  #removeLogs(): Promise<void> {
+    return rm(podLogDirectory(this.#pod, this.#with.podLogs), { recursive: true, force: true });
   }
 
   #nextAtMs(planned: Plan): number {

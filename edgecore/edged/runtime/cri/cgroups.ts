@@ -38,9 +38,10 @@ export function createCgroups(driver: CgroupDriver, filesystem = '/sys/fs/cgroup
       const controllers = await readdir(filesystem, { withFileTypes: true }).catch(() => []);
       // With cgroup v2 there are no controllers' directories, only the tree itself.
       const trees = ['', ...controllers.filter((it) => it.isDirectory()).map((it) => it.name)];
-      for (const qosClass of Object.keys(classes) as QosClass[])
-        for (const tree of trees)
-          await rmdir(join(filesystem, tree, ...parts(podUid, qosClass))).catch(() => {});
+      const places = (Object.keys(classes) as QosClass[]).flatMap((qosClass) =>
+        trees.map((tree) => join(filesystem, tree, ...parts(podUid, qosClass))),
+      );
+      await Promise.all(places.map((place) => rmdir(place).catch(() => {})));
     },
   };
 }

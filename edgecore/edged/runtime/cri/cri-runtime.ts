@@ -123,9 +123,10 @@ class CriRuntime implements RuntimeService {
     const found = await this.#unlessGone(this.#sandboxStatus(id));
     if (found === undefined) return;
     await this.#stopSandbox(id);
+    // Empty by now; without the sandbox nothing would say any more that they were ours.
+    await (await this.#podCgroups()).remove(found.status.metadata.uid);
     const request = { pod_sandbox_id: id };
     await this.#unlessGone(this.#change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer));
-    await (await this.#podCgroups()).remove(found.status.metadata.uid);
     this.#events.look();
   }
 
