@@ -159,8 +159,20 @@ export const brokerLimits = {
   clientsMax: 128,
   /** Sessions that are kept for clients that come and go (clean session off). */
   sessionsMax: 128,
+  /** A new session takes the place of one whose client has been away for at least so long, else it is refused. */
+  sessionAwayMinMs: 60 * 60_000,
+  /** Subscriptions of all sessions: each is looked at for each message. */
+  sessionSubscriptionsMax: 4_096,
+  /** Messages that wait in all sessions. */
+  sessionBytesMax: 16 * 1024 * 1024,
+  /** Messages that a connected client with a session was sent and has not acknowledged; then it is disconnected. */
+  unacknowledgedMax: 1_000,
+  /** Messages of one client, QoS 2, that it has not released. */
+  unfinishedMax: 1_000,
   /** Until CONNECT is there. */
   connectTimeoutMs: 10_000,
+  /** After so long a silence TCP asks whether the client is there. */
+  keepAliveMs: 60_000,
   /** A payload with its topic and header. */
   packetBytesMax: mqttLimits.payloadBytesMax + 4 * 1024,
   /** What a client leaves unread; one that leaves more is disconnected. */

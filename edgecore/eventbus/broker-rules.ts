@@ -1,4 +1,4 @@
-/** What a client of the embedded broker may do, each rule with its limit; decided on what the broker has counted. */
+/** Topics and filters that a broker takes, and why not others. */
 
 import { brokerLimits } from '#protocol/limits.ts';
 import { isTopicFilter } from '#protocol/topics.ts';
@@ -23,24 +23,4 @@ function sizeRefusal(topic: string): string | undefined {
     return `a topic has at most ${brokerLimits.topicLevelsMax} levels`;
   }
   return undefined;
-}
-
-/** Counts what is retained. */
-export class Retained {
-  readonly #bytes = new Map<string, number>();
-  #total = 0;
-
-  /** False when there is no room: the message may go out, but is not kept. */
-  keep(topic: string, bytes: number): boolean {
-    const had = this.#bytes.get(topic) ?? 0;
-    const fits =
-      bytes === 0 ||
-      ((this.#bytes.has(topic) || this.#bytes.size < brokerLimits.retainedMax) &&
-        this.#total - had + bytes <= brokerLimits.retainedBytesMax);
-    if (!fits) return false;
-    this.#total += bytes - had;
-    if (bytes === 0) this.#bytes.delete(topic);
-    else this.#bytes.set(topic, bytes);
-    return true;
-  }
 }

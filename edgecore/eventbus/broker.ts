@@ -1,23 +1,24 @@
 /**
- * The embedded broker: aedes on a loopback socket, within limits (broker-rules, client-stream). What clients
- * publish and the edge listens to is handed to `receive`, and until it is taken no more is read from that
- * client; what the edge itself publishes reaches clients and is not handed back.
+ * The embedded broker: aedes on a loopback socket, within limits (broker-rules, broker-memory, client-stream). What
+ * clients publish and the edge listens to is handed to `receive`, of each client one after the other, and until it is
+ * taken no more is read from that client; what the edge itself publishes reaches clients and is not handed back.
  */
 
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Aedes, Client } from 'aedes';
+import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { TransportError } from '#protocol/errors.ts';
 import { brokerLimits } from '#protocol/limits.ts';
 import { topicMatches } from '#protocol/topics.ts';
 import { createAdmission } from './admission.ts';
 import { type AccessOptions, BrokerAccess, mayPublish, maySubscribe } from './broker-access.ts';
-import { filterRefusal, Retained, topicRefusal } from './broker-rules.ts';
+import { BrokerMemory } from './broker-memory.ts';
+import { filterRefusal, topicRefusal } from './broker-rules.ts';
 import { type ClientFault, ClientStream } from './client-stream.ts';
 import type { Filters, MqttLink, Receive } from './link.ts';
-import { boundSessions } from './session-queue.ts';
 
 export interface BrokerOptions {
   /** tcp://HOST:PORT */
@@ -37,13 +38,22 @@ export interface BrokerTls {
 }
 
 export interface BrokerComponents {
+  readonly clock: Clock;
   readonly log: Log;
   readonly filters: Filters;
   readonly receive: Receive;
-  readonly refused: (
-    reason: ClientFault | 'publish' | 'retain' | 'subscribe' | 'connect' | 'session' | 'user',
-  ) => void;
+  readonly refused: (reason: Refusal) => void;
 }
+
+export type Refusal =
+  | ClientFault
+  | 'publish'
+  | 'retain'
+  | 'subscribe'
+  | 'connect'
+  | 'session'
+  | 'does-not-acknowledge'
+  | 'user';
 
 export interface EmbeddedBroker extends MqttLink {
   readonly port: number;
@@ -58,8 +68,7 @@ export async function startBroker(
   components: BrokerComponents,
 ): Promise<EmbeddedBroker> {
   const { log, refused } = components;
-  const broker = await createAedes(new BrokerAccess(options.access), components);
-  boundSessions(broker, options.sessionQueueMax, () => refused('session'));
+  const broker = await createAedes(options, components);
   broker.on('clientError', (client, error) =>
     log.debug({ client: client.id, reason: error.message }, 'MQTT client disconnected'),
   );
@@ -69,6 +78,8 @@ export async function startBroker(
   const serve = (socket: Socket) => {
     if (socket.destroyed) return;
     socket.setNoDelay(true);
+    // A client may go without a word, and need not have asked to be watched.
+    socket.setKeepAlive(true, brokerLimits.keepAliveMs);
     const stream = new ClientStream(socket, brokerLimits, refused);
     broker.handle(stream);
   };
@@ -124,17 +135,25 @@ async function createTls(
 }
 
 async function createAedes(
-  access: BrokerAccess,
-  { filters, receive, refused, log }: BrokerComponents,
+  { access, sessionQueueMax }: BrokerOptions,
+  { filters, receive, refused, log, clock }: BrokerComponents,
 ): Promise<Aedes> {
   const { Aedes } = await import('aedes');
-  const retained = new Retained();
-  const admission = createAdmission(access, { refused, log });
-  const subscriptions = new WeakMap<Client, Set<string>>();
-  return await Aedes.createBroker({
+  const subscriptions = new WeakMap<object, Set<string>>();
+  const memory = new BrokerMemory({
+    sessionQueueMax,
+    granted: (client, filter) => subscriptions.get(client)?.has(filter) === true,
+    refused,
+  });
+  const forget = (id: string) => memory.forget({ id });
+  const admission = createAdmission(new BrokerAccess(access), { refused, log, clock, forget });
+  const turns = new WeakMap<Client, Promise<void>>();
+  const broker = await Aedes.createBroker({
     concurrency,
     connectTimeout: brokerLimits.connectTimeoutMs,
     maxTopicLevels: brokerLimits.topicLevelsMax,
+    maxInflightInbound: brokerLimits.unfinishedMax,
+    persistence: memory,
     preConnect: admission.preConnect,
     authenticate: admission.authenticate,
     authorizePublish(client, packet, answer) {
@@ -146,10 +165,6 @@ async function createAedes(
         log.debug({ client: client?.id, topic: packet.topic.slice(0, 200), reason }, 'MQTT publish refused');
         answer(new Error(reason));
         return;
-      }
-      if (packet.retain && !retained.keep(packet.topic, Buffer.byteLength(packet.payload))) {
-        refused('retain');
-        packet.retain = false;
       }
       answer(null);
     },
@@ -174,15 +189,20 @@ async function createAedes(
         return;
       }
       const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
-      receive(packet.topic, payload).then(
-        () => done(),
-        (error: unknown) => {
-          log.error({ topic: packet.topic, err: error }, 'a message of a client was lost');
-          done();
-        },
-      );
+      const before = turns.get(client) ?? Promise.resolve();
+      const turn = before
+        .then(() => receive(packet.topic, payload))
+        .catch((error: unknown) =>
+          log.error({ topic: packet.topic, err: error }, 'a message of a client was lost'),
+        );
+      turns.set(client, turn);
+      void turn.then(() => done());
     },
   });
+  broker.on('unsubscribe', (filters, client) => {
+    for (const filter of filters) subscriptions.get(client)?.delete(filter);
+  });
+  return broker;
 }
 
 function listens(filters: Iterable<string>, topic: string): boolean {

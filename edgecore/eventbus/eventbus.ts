@@ -84,7 +84,6 @@ class Work {
   readonly #links: MqttLink[] = [];
   readonly #ruleTopics: Set<string>;
   #filters: readonly string[];
-  #twinTurn: Promise<void> = Promise.resolve();
 
   constructor(components: EventBusComponents, count: Count, signal: AbortSignal) {
     this.#components = components;
@@ -95,8 +94,8 @@ class Work {
   }
 
   async open(options: EventBusConfig, refused: (reason: string) => void): Promise<void> {
-    const { log } = this.#components;
-    const external = clientOptions(options, this.#components.clock.now());
+    const { log, clock } = this.#components;
+    const external = clientOptions(options, clock.now());
     const mode = options.mqttMode ?? ((await brokerAnswers(external)) ? 2 : 0);
     const shared = {
       log,
@@ -113,7 +112,7 @@ class Work {
           tls: options.internalBroker.tls,
           access: options.internalBroker,
         },
-        { ...shared, refused },
+        { ...shared, clock, refused },
       );
       this.#links.push(broker);
       log.info({ url: options.mqttServerInternal, port: broker.port }, 'embedded MQTT broker listens');
@@ -191,15 +190,10 @@ class Work {
     this.#upload(topic, text);
   }
 
-  /** One after the other, each waiting for room: the client that sends so much waits with it. */
-  #toTwin(topic: string, text: string): Promise<void> {
-    const envelope = this.#envelope(group.twin, operation.publish, topic, text);
-    this.#twinTurn = this.#twinTurn.then(() => this.#handToTwin(envelope));
-    return this.#twinTurn;
-  }
-
-  async #handToTwin(envelope: Envelope): Promise<void> {
+  /** Waits for room: the client that sends so much waits with it, and others have their turn. */
+  async #toTwin(topic: string, text: string): Promise<void> {
     const { bus } = this.#components;
+    const envelope = this.#envelope(group.twin, operation.publish, topic, text);
     try {
       while (!this.#signal.aborted) {
         await bus.drained(source.twin);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { Bus } from '#beehive/bus.ts';
-import { systemClock } from '#beehive/clock.ts';
+import { type Clock, systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
@@ -20,10 +20,17 @@ export class TestBus {
   readonly #waiters: (() => void)[] = [];
   /** What came from clients, per module it went to. */
   readonly got: { twin: Envelope[]; edgehub: Envelope[] } = { twin: [], edgehub: [] };
+  /** What a neighbour waits for before it is done with a message. */
+  gate: () => Promise<void> = async () => {};
+  readonly #clock: Clock;
   bus = new Bus({ clock: systemClock, log: silentLog });
   store: Store = openDatabase(join(this.#dir, 'edgecore.db'), { log: silentLog });
   #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
+
+  constructor({ clock = systemClock }: { readonly clock?: Clock } = {}) {
+    this.#clock = clock;
+  }
 
   async start(config: Partial<EventBusConfig>): Promise<this> {
     const stop = new AbortController();
@@ -37,10 +44,11 @@ export class TestBus {
       const take = async (envelope: Envelope) => {
         this.got[name].push(envelope);
         for (const wake of this.#waiters.splice(0)) wake();
+        await this.gate();
       };
       return bus.serve(name, take, stop.signal);
     });
-    const components = { bus, store, clock: systemClock, log: silentLog, metrics: this.#metrics };
+    const components = { bus, store, clock: this.#clock, log: silentLog, metrics: this.#metrics };
     const eventBus = createEventBus(eventBusConfigSchema.parse(config), components);
     await new Promise<void>((ready, failed) => {
       const run = eventBus.run(stop.signal, ready);
