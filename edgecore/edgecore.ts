@@ -21,6 +21,7 @@ import { absentModules, type EdgecoreConfig } from './config.ts';
 import { createDeviceTwin, deviceTwinInbox } from './devicetwin/devicetwin.ts';
 import { createEdged, edgedInbox } from './edged/edged.ts';
 import { chooseRuntime, protoFileOf } from './edged/runtime/choose-runtime.ts';
+import { createStatsServer } from './edged/stats/stats-server.ts';
 import { createCertificates } from './edgehub/certificates.ts';
 import { certificatesOptions, edgeHubOptions } from './edgehub/config.ts';
 import { createEdgeHub, edgeHubInbox } from './edgehub/edgehub.ts';
@@ -63,6 +64,7 @@ export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: 
       const runtime = await chooseRuntime(edged, config.instanceID || nodeName, files, base);
       const memory = new SessionStore(store);
       modules.push(createEdged({ ...edged, version: packageVersion() }, { ...edge, runtime, memory }));
+      modules.push(...statsOf(edged, { ...base, runtime }));
     }
     if (deviceTwin.enable) {
       bus.open(source.twin, deviceTwinInbox);
@@ -112,6 +114,16 @@ function openStore(
       { cause: error },
     );
   }
+}
+
+function statsOf(
+  config: EdgecoreConfig['modules']['edged'],
+  components: Parameters<typeof createStatsServer>[1],
+): Module[] {
+  const port = config.tailoredKubeletConfig.readOnlyPort;
+  if (port === 0) return [];
+  const { hostnameOverride: nodeName, rootDirectory, customInterfaceName: interfaceName } = config;
+  return [createStatsServer({ port, nodeName, rootDirectory, interfaceName }, components)];
 }
 
 function monitorOf(

@@ -6,7 +6,7 @@ import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { packageRoot } from '#beehive/package-root.ts';
 import { processRuntimeRoot, protoFileOf, removeContainers } from '#edgecore/edged/runtime/choose-runtime.ts';
-import { removeProcessRuntime } from '#edgecore/edged/runtime/process-runtime.ts';
+import { removeProcessRuntime } from '#edgecore/edged/runtime/process-removal.ts';
 import { secretDirectories } from '#edgecore/edged/secret-directory.ts';
 import type { EdgeLayout } from './layout.ts';
 

@@ -327,6 +327,6 @@ async function runtimeStatus(runtime: RuntimeService): Promise<RuntimeStatus> {
     if (!(error instanceof RuntimeError)) throw error;
     const { message } = error;
     const down = { type: 'RuntimeReady', ok: false, reason: 'ContainerRuntimeUnavailable', message } as const;
-    return { conditions: [down], usesImages: true, mountsRefused: undefined };
+    return { conditions: [down], usesImages: true, mountsRefused: undefined, rotatesLogs: false };
   }
 }

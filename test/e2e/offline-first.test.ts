@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
 import { packageRoot } from '#beehive/package-root.ts';
 import { processRuntimeRoot } from '#edgecore/edged/runtime/choose-runtime.ts';
-import { removeProcessRuntime } from '#edgecore/edged/runtime/process-runtime.ts';
+import { removeProcessRuntime } from '#edgecore/edged/runtime/process-removal.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { eventually, Workspace } from './workspace.ts';

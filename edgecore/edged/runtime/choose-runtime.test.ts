@@ -9,7 +9,7 @@ import { packageRoot } from '#beehive/package-root.ts';
 import { edgedConfigSchema } from '../config.ts';
 import { bundleLogWriter } from './bundled-log-writer.ts';
 import { chooseRuntime, processRuntimeRoot, protoFileOf } from './choose-runtime.ts';
-import { removeProcessRuntime } from './process-runtime.ts';
+import { removeProcessRuntime } from './process-removal.ts';
 import type { RuntimeService } from './runtime-service.ts';
 
 describe('the choice of a runtime', () => {

@@ -8,7 +8,8 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { parseQuantity } from '#protocol/quantity.ts';
 import type { EdgedConfig } from '../config.ts';
-import { createProcessRuntime, removeProcessRuntime } from './process-runtime.ts';
+import { removeProcessRuntime } from './process-removal.ts';
+import { createProcessRuntime } from './process-runtime.ts';
 import type { RuntimeService } from './runtime-service.ts';
 
 const answerMs = 1000;

@@ -14,6 +14,7 @@ import {
   type ExecRequest,
   type ExecResult,
   type Filter,
+  type Image,
   label,
   type PullOptions,
   RuntimeError,
@@ -66,6 +67,13 @@ export interface MemoryRuntimeHandle {
   onPull(pull: (reference: string, options: PullOptions) => Promise<string>): void;
   /** Images that are there without a pull. */
   readonly images: Set<string>;
+  /** How large an image is, whether it is pinned, and whether somebody else's container is made from it. */
+  readonly imageFacts: Map<string, { sizeBytes?: number; pinned?: boolean; usedByOthers?: boolean }>;
+  /** What running containers of that name use. */
+  use(
+    name: string,
+    stats: Partial<Pick<ContainerStats, 'cpuNanoseconds' | 'memory' | 'writableLayer'>>,
+  ): void;
   /** As after a reboot: all processes gone, sandboxes not ready. */
   reboot(): void;
 }
@@ -86,6 +94,8 @@ class InMemory implements MemoryRuntime {
   readonly #deaf = new Set<string>();
   readonly #execs = new Map<string, (command: readonly string[]) => Promise<ExecResult>>();
   readonly #images = new Set<string>();
+  readonly #imageFacts: MemoryRuntimeHandle['imageFacts'] = new Map();
+  readonly #uses = new Map<string, Parameters<MemoryRuntimeHandle['use']>[1]>();
   #pull: ((reference: string, options: PullOptions) => Promise<string>) | undefined;
   #sandboxFailure: RuntimeError | undefined;
   #nextId = 1;
@@ -112,6 +122,8 @@ class InMemory implements MemoryRuntime {
         this.#pull = pull;
       },
       images: this.#images,
+      imageFacts: this.#imageFacts,
+      use: (name, stats) => void this.#uses.set(name, stats),
       reboot: () => {
         for (const it of this.#containers.values()) this.#end(it, 255);
         for (const it of this.#sandboxes.values()) it.ready = false;
@@ -125,7 +137,8 @@ class InMemory implements MemoryRuntime {
 
   async status(): Promise<RuntimeStatus> {
     const ready = { type: 'RuntimeReady', ok: true, reason: '', message: '' } as const;
-    return { conditions: [ready], usesImages: this.#pull !== undefined, mountsRefused: undefined };
+    const usesImages = this.#pull !== undefined;
+    return { conditions: [ready], usesImages, mountsRefused: undefined, rotatesLogs: false };
   }
 
   async runPodSandbox(config: SandboxConfig): Promise<string> {
@@ -217,6 +230,10 @@ class InMemory implements MemoryRuntime {
     this.#tell('deleted', it);
   }
 
+  async reopenContainerLog(id: string): Promise<void> {
+    this.#note('reopen', this.#find(id));
+  }
+
   async listContainers(filter: Filter = {}): Promise<readonly ContainerStatus[]> {
     return [...this.#containers.values()]
       .filter((it) => filter.podUid === undefined || it.sandbox.config.podUid === filter.podUid)
@@ -260,24 +277,45 @@ class InMemory implements MemoryRuntime {
     return id;
   }
 
-  async listImages() {
-    return [];
+  async listImages(): Promise<readonly Image[]> {
+    return [...this.#images].map((reference) => this.#image(reference));
   }
 
-  async imageStatus(reference: string) {
-    if (!this.#images.has(reference)) return undefined;
-    return { id: reference, tags: [reference], digests: [], sizeBytes: 1 };
+  async imageStatus(reference: string): Promise<Image | undefined> {
+    return this.#images.has(reference) ? this.#image(reference) : undefined;
   }
 
-  async removeImage(): Promise<void> {}
+  async removeImage(reference: string): Promise<void> {
+    this.#images.delete(reference);
+    this.#calls.push(`remove-image ${reference}`);
+  }
+
+  async imagesInUse(): Promise<ReadonlySet<string>> {
+    const others = [...this.#imageFacts].flatMap(([name, it]) => (it.usedByOthers ? [name] : []));
+    return new Set([...others, ...[...this.#containers.values()].map((it) => it.config.image)]);
+  }
+
+  async imageDirectory(): Promise<string | undefined> {
+    return this.#pull === undefined ? undefined : '/images';
+  }
 
   async listContainerStats(filter: Filter = {}): Promise<readonly ContainerStats[]> {
     const all = await this.listContainers(filter);
     return all
       .filter((it) => it.state === 'running')
-      .map(({ id, podUid, name }) => {
-        return { id, podUid, name, atMs: this.#clock.now(), cpuNanoseconds: 0, memoryBytes: 0 };
-      });
+      .map(({ id, podUid, name }) => ({
+        id,
+        podUid,
+        name,
+        atMs: this.#clock.now(),
+        cpuNanoseconds: 0,
+        memory: { workingSetBytes: 0 },
+        ...this.#uses.get(name),
+      }));
+  }
+
+  async listPodSandboxStats() {
+    return [];
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
@@ -285,6 +323,11 @@ class InMemory implements MemoryRuntime {
   }
 
   async close(): Promise<void> {}
+
+  #image(reference: string): Image {
+    const { sizeBytes = 1, pinned = false } = this.#imageFacts.get(reference) ?? {};
+    return { id: reference, tags: [reference], digests: [], sizeBytes, pinned };
+  }
 
   #find(id: string): MemoryContainer {
     const it = this.#containers.get(id);

@@ -15,6 +15,7 @@ export interface ProcessStat {
   readonly state: string;
   readonly group: number;
   readonly start: string;
+  /** Its own, and those of its children that have ended. */
   readonly cpuTicks: number;
   readonly residentPages: number;
 }
@@ -40,7 +41,7 @@ export function parseStat(text: string): ProcessStat | undefined {
     state,
     group: Number(group),
     start,
-    cpuTicks: Number(fields[11]) + Number(fields[12]),
+    cpuTicks: fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0),
     residentPages: Number(fields[21]),
   };
 }

@@ -8,6 +8,7 @@ import type { FileView } from './mount-plan.ts';
 import { identify, type ProcessIdentity, readStat, signal } from './process-identity.ts';
 import type { Namespace } from './process-shim.ts';
 import type { RunState } from './process-state.ts';
+import type { ContainerStats } from './runtime-service.ts';
 
 const clockTicksPerSecond = 100;
 const pageBytes = 4096;
@@ -105,12 +106,24 @@ export function endStrays(containerId: string, run: RunState): void {
     if (readStat(stray.pid)?.group !== run.shim?.pid) signal(stray, 'SIGKILL', 'process');
 }
 
-/** What the command itself uses, without what it has started. */
-export function usageOf(pid: number): { cpuNanoseconds: number; memoryBytes: number } | undefined {
-  const stat = readStat(pid);
-  if (stat === undefined) return undefined;
-  return {
-    cpuNanoseconds: (stat.cpuTicks * 1e9) / clockTicksPerSecond,
-    memoryBytes: stat.residentPages * pageBytes,
-  };
+/** What the processes of each group use together. The time of those that have ended is with whoever waited for them. */
+export function usageOfGroups(
+  groups: ReadonlySet<number>,
+): ReadonlyMap<number, Pick<ContainerStats, 'cpuNanoseconds' | 'memory'>> {
+  const found = new Map<number, { cpuTicks: number; pages: number }>();
+  for (const name of groups.size === 0 ? [] : readdirSync('/proc')) {
+    const stat = /^[0-9]+$/.test(name) ? readStat(Number(name)) : undefined;
+    if (stat === undefined || !groups.has(stat.group)) continue;
+    const sum = found.get(stat.group) ?? { cpuTicks: 0, pages: 0 };
+    sum.cpuTicks += stat.cpuTicks;
+    sum.pages += stat.residentPages;
+    found.set(stat.group, sum);
+  }
+  return new Map(
+    [...found].map(([group, { cpuTicks, pages }]) => {
+      const bytes = pages * pageBytes;
+      const memory = { workingSetBytes: bytes, usageBytes: bytes, rssBytes: bytes };
+      return [group, { cpuNanoseconds: (cpuTicks * 1e9) / clockTicksPerSecond, memory }];
+    }),
+  );
 }

@@ -22,7 +22,8 @@ import { bundleLogWriter } from './bundled-log-writer.ts';
 import { rotatedFiles } from './cri-log.ts';
 import { identify, isAlive, type ProcessIdentity, readStat, signal } from './process-identity.ts';
 import { probeNamespace } from './process-machine.ts';
-import { createProcessRuntime, removeProcessRuntime } from './process-runtime.ts';
+import { removeProcessRuntime } from './process-removal.ts';
+import { createProcessRuntime } from './process-runtime.ts';
 import type { ContainerConfig, ContainerStatus, RuntimeService } from './runtime-service.ts';
 
 describeRuntimeService('process', async (directory) => {

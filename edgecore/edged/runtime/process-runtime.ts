@@ -18,10 +18,10 @@ import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
 import { EventFeed } from './event-feed.ts';
 import { type ExecTarget, exec, execSync, portForward } from './process-exec.ts';
-import { identify, isAlive, signal } from './process-identity.ts';
+import { identify, signal } from './process-identity.ts';
 import { launch, refuseStart, refuseWhatCannotBe } from './process-launch.ts';
 import { LogWriterKeeper } from './process-log-keeper.ts';
-import { endAll, endStrays, probeNamespace, usageOf } from './process-machine.ts';
+import { endAll, endStrays, probeNamespace, usageOfGroups } from './process-machine.ts';
 import { type Namespace, shimScript } from './process-shim.ts';
 import { type ContainerRecord, ProcessState, type RunState, type SandboxRecord } from './process-state.ts';
 import {
@@ -63,24 +63,6 @@ export function createProcessRuntime(
   components: { clock: Clock; log: Log },
 ): RuntimeService {
   return new ProcessRuntime(options, components);
-}
-
-/** Ends all that the state directory names and removes it; for taking an edge off the machine. */
-export async function removeProcessRuntime(root: string, clock: Clock): Promise<void> {
-  const state = new ProcessState(root);
-  const found = state.containers().map((record) => ({ record, run: state.observe(record) }));
-  for (const { run } of found) if (run.process !== undefined) signal(run.process, 'SIGTERM', 'group');
-  const deadlineMs = clock.monotonicMs() + 5000;
-  while (found.some(({ run }) => run.process && isAlive(run.process)) && clock.monotonicMs() < deadlineMs)
-    await clock.sleep(50);
-  for (const { record, run } of found) {
-    endAll(record.id, run);
-    if (run.shim !== undefined) signal(run.shim, 'SIGKILL', 'process');
-  }
-  const writer = state.writer();
-  if (writer !== undefined) signal(writer, 'SIGKILL', 'process');
-  for (const { id } of state.containers()) state.removeContainer(id);
-  for (const { id } of state.sandboxes()) state.removeSandbox(id);
 }
 
 interface Tracked {
@@ -137,6 +119,7 @@ class ProcessRuntime implements RuntimeService {
       ],
       usesImages: false,
       mountsRefused: this.#mountsRefused,
+      rotatesLogs: true,
     };
   }
 
@@ -318,6 +301,13 @@ class ProcessRuntime implements RuntimeService {
     });
   }
 
+  async reopenContainerLog(): Promise<void> {
+    throw new RuntimeError('the process runtime rotates its logs itself', {
+      code: 'unsupported',
+      what: 'reopening a log',
+    });
+  }
+
   async listImages() {
     return [];
   }
@@ -328,13 +318,27 @@ class ProcessRuntime implements RuntimeService {
 
   async removeImage(): Promise<void> {}
 
+  async imagesInUse() {
+    return new Set<string>();
+  }
+
+  async imageDirectory() {
+    return undefined;
+  }
+
   async listContainerStats(filter: Filter = {}): Promise<readonly ContainerStats[]> {
     const all = await this.listContainers(filter);
+    const groups = all.flatMap(({ id }) => this.#containers.get(id)?.run.process?.pid ?? []);
+    const used = usageOfGroups(new Set(groups));
     return all.flatMap(({ id, podUid, name, state }) => {
       const pid = this.#containers.get(id)?.run.process?.pid;
-      const used = state === 'running' && pid !== undefined ? usageOf(pid) : undefined;
-      return used === undefined ? [] : [{ id, podUid, name, atMs: this.#clock.now(), ...used }];
+      const found = state === 'running' && pid !== undefined ? used.get(pid) : undefined;
+      return found === undefined ? [] : [{ id, podUid, name, atMs: this.#clock.now(), ...found }];
     });
+  }
+
+  async listPodSandboxStats() {
+    return [];
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {

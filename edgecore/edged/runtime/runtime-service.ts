@@ -59,6 +59,8 @@ export interface RuntimeStatus {
   readonly usesImages: boolean;
   /** Undefined when volumes can appear at their mountPath; else why they cannot. */
   readonly mountsRefused: string | undefined;
+  /** True: the runtime keeps logs within their limits itself. */
+  readonly rotatesLogs: boolean;
 }
 
 export type Labels = Readonly<Record<string, string>>;
@@ -236,6 +238,8 @@ export interface Image {
   readonly tags: readonly string[];
   readonly digests: readonly string[];
   readonly sizeBytes: number;
+  /** The runtime wants it kept. */
+  readonly pinned: boolean;
 }
 
 export interface PullAuth {
@@ -249,13 +253,42 @@ export interface PullOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Undefined: this runtime does not know. */
+export interface MemoryUse {
+  readonly workingSetBytes: number;
+  readonly usageBytes?: number | undefined;
+  readonly rssBytes?: number | undefined;
+}
+
 export interface ContainerStats {
   readonly id: string;
   readonly podUid: string;
   readonly name: string;
   readonly atMs: number;
   readonly cpuNanoseconds: number;
-  readonly memoryBytes: number;
+  readonly memory: MemoryUse;
+  /** What the container has written into its own root. */
+  readonly writableLayer?: { readonly usedBytes: number; readonly inodesUsed: number } | undefined;
+}
+
+export interface NetworkUse {
+  /** Of the interface. */
+  readonly name: string;
+  readonly rxBytes: number;
+  readonly rxErrors: number;
+  readonly txBytes: number;
+  readonly txErrors: number;
+}
+
+export interface SandboxStats {
+  readonly id: string;
+  readonly podUid: string;
+  readonly atMs: number;
+  readonly cpuNanoseconds: number;
+  readonly memory: MemoryUse;
+  /** Undefined for a pod that uses the machine's network. */
+  readonly network: NetworkUse | undefined;
+  readonly processes: number | undefined;
 }
 
 export interface RuntimeEvent {
@@ -286,6 +319,8 @@ export interface RuntimeService {
   stopContainer(id: string, graceMs: number): Promise<void>;
   /** Kills it first when it runs. The log stays. */
   removeContainer(id: string): Promise<void>;
+  /** The log was renamed: writes go to a new file of the old name. `unsupported` where the runtime rotates itself. */
+  reopenContainerLog(id: string): Promise<void>;
   listContainers(filter?: Filter): Promise<readonly Container[]>;
   /** @throws RuntimeError `not-found` */
   containerStatus(id: string): Promise<ContainerStatus>;
@@ -305,8 +340,15 @@ export interface RuntimeService {
   listImages(): Promise<readonly Image[]>;
   imageStatus(reference: string): Promise<Image | undefined>;
   removeImage(reference: string): Promise<void>;
+  /** Ids and names of the images that anything in the runtime is made from, whoever made it. */
+  imagesInUse(): Promise<ReadonlySet<string>>;
+  /** A directory on the filesystem that images are kept on; undefined where there are none. */
+  imageDirectory(): Promise<string | undefined>;
 
+  /** Of what runs. */
   listContainerStats(filter?: Filter): Promise<readonly ContainerStats[]>;
+  /** Whole pods, as far as the runtime counts them; empty where it does not. */
+  listPodSandboxStats(filter?: Filter): Promise<readonly SandboxStats[]>;
   /** Changes as they happen until the signal is aborted; may miss some, so callers also list now and then. */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
   /** Lets go of watches and handles. What runs goes on running. */

@@ -62,5 +62,5 @@ function common(
 }
 
 export function imageOf(it: CriImage): Image {
-  return { id: it.id, tags: it.repo_tags, digests: it.repo_digests, sizeBytes: it.size };
+  return { id: it.id, tags: it.repo_tags, digests: it.repo_digests, sizeBytes: it.size, pinned: it.pinned };
 }

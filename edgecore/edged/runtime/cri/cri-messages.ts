@@ -58,6 +58,7 @@ const container = z.object({
   metadata,
   image: z.object({ image: z.string() }).nullish(),
   image_ref: z.string().default(''),
+  image_id: z.string().default(''),
   state: z.enum(['CONTAINER_CREATED', 'CONTAINER_RUNNING', 'CONTAINER_EXITED', 'CONTAINER_UNKNOWN']),
   created_at: timeMs,
   labels,
@@ -91,22 +92,61 @@ const image = z.object({
   repo_tags: z.array(z.string()).default([]),
   repo_digests: z.array(z.string()).default([]),
   size: integer,
+  pinned: z.boolean().default(false),
 });
 export type CriImage = z.infer<typeof image>;
 export const imagesAnswer = z.object({ images: z.array(image).default([]) });
 export const imageStatusAnswer = z.object({ image: image.nullish() });
 export const pullAnswer = z.object({ image_ref: z.string() });
 
+const cpuUsage = z.object({ timestamp: timeMs, usage_core_nano_seconds: wrapped }).nullish();
+export const memoryUsage = z
+  .object({ working_set_bytes: wrapped, usage_bytes: wrapped, rss_bytes: wrapped })
+  .nullish();
+
 export const statsAnswer = z.object({
   stats: z
     .array(
       z.object({
         attributes: z.object({ id: z.string(), metadata, labels }),
-        cpu: z.object({ timestamp: timeMs, usage_core_nano_seconds: wrapped }).nullish(),
-        memory: z.object({ working_set_bytes: wrapped }).nullish(),
+        cpu: cpuUsage,
+        memory: memoryUsage,
+        writable_layer: z.object({ used_bytes: wrapped, inodes_used: wrapped }).nullish(),
       }),
     )
     .default([]),
+});
+
+export const interfaceUsage = z
+  .object({
+    name: z.string(),
+    rx_bytes: wrapped,
+    rx_errors: wrapped,
+    tx_bytes: wrapped,
+    tx_errors: wrapped,
+  })
+  .nullish();
+
+export const sandboxStatsAnswer = z.object({
+  stats: z
+    .array(
+      z.object({
+        attributes: z.object({ id: z.string(), labels }),
+        linux: z
+          .object({
+            cpu: cpuUsage,
+            memory: memoryUsage,
+            network: z.object({ default_interface: interfaceUsage }).nullish(),
+            process: z.object({ process_count: wrapped }).nullish(),
+          })
+          .nullish(),
+      }),
+    )
+    .default([]),
+});
+
+export const imageFsAnswer = z.object({
+  image_filesystems: z.array(z.object({ fs_id: z.object({ mountpoint: z.string() }).nullish() })).default([]),
 });
 
 export const eventItem = z.object({

@@ -26,15 +26,19 @@ import {
   type RuntimeVersion,
   type Sandbox,
   type SandboxConfig,
+  type SandboxStats,
   type SandboxStatus,
   type StreamSession,
 } from '../runtime-service.ts';
 import { type Cgroups, createCgroups, driverFromInfo } from './cgroups.ts';
-import { containerOf, imageOf, sandboxOf, statusOf } from './cri-answers.ts';
-import { type CriClient, CriError, type CriMethod, createCriClient } from './cri-client.ts';
+import { containerOf, sandboxOf, statusOf } from './cri-answers.ts';
+import { CriCalls, notFound, unlessGone } from './cri-calls.ts';
+import { type CriClient, createCriClient } from './cri-client.ts';
 import { CriEvents } from './cri-events.ts';
+import { CriImages } from './cri-images.ts';
 import * as messages from './cri-messages.ts';
 import { containerRequest, keptSandbox, sandboxRequest } from './cri-requests.ts';
+import { containerStats, sandboxStats } from './cri-stats.ts';
 import { openPortForward, openStreams } from './cri-streams.ts';
 
 export interface CriRuntimeOptions {
@@ -46,10 +50,6 @@ export interface CriRuntimeOptions {
 
 const stopTriesMax = 5;
 const stopAgainMs = 100;
-const readMs = 30_000;
-const changeMs = 120_000;
-/** Large images come over slow links; a pull that is not wanted any more is cancelled by its signal. */
-const pullMs = 3_600_000;
 
 export function createCriRuntime(
   options: CriRuntimeOptions,
@@ -63,6 +63,8 @@ class CriRuntime implements RuntimeService {
   readonly #instance: string;
   readonly #clock: Clock;
   readonly #client: CriClient;
+  readonly #calls: CriCalls;
+  readonly #images: CriImages;
   readonly #events: CriEvents;
   readonly #closed = new AbortController();
   #cgroups: Promise<Cgroups> | undefined;
@@ -71,6 +73,8 @@ class CriRuntime implements RuntimeService {
     this.#instance = options.instance;
     this.#clock = clock;
     this.#client = client;
+    this.#calls = new CriCalls(client);
+    this.#images = new CriImages(this.#calls);
     this.#events = new CriEvents({
       client,
       clock,
@@ -82,16 +86,20 @@ class CriRuntime implements RuntimeService {
   }
 
   async version(): Promise<RuntimeVersion> {
-    const answer = await this.#read('RuntimeService/Version', { version: 'v1' }, messages.versionAnswer);
+    const answer = await this.#calls.read(
+      'RuntimeService/Version',
+      { version: 'v1' },
+      messages.versionAnswer,
+    );
     return { name: answer.runtime_name, version: answer.runtime_version };
   }
 
   async status(): Promise<RuntimeStatus> {
-    const { status } = await this.#read('RuntimeService/Status', {}, messages.statusAnswer);
+    const { status } = await this.#calls.read('RuntimeService/Status', {}, messages.statusAnswer);
     const conditions = (status?.conditions ?? []).flatMap(({ type, status: ok, reason, message }) =>
       type === 'RuntimeReady' || type === 'NetworkReady' ? [{ type, ok, reason, message } as const] : [],
     );
-    return { conditions, usesImages: true, mountsRefused: undefined };
+    return { conditions, usesImages: true, mountsRefused: undefined, rotatesLogs: false };
   }
 
   async runPodSandbox(config: SandboxConfig): Promise<string> {
@@ -102,7 +110,7 @@ class CriRuntime implements RuntimeService {
     const request = { config: sandboxRequest(config, this.#instance, await this.#podCgroups()) };
     try {
       const method = 'RuntimeService/RunPodSandbox';
-      return (await this.#change(method, request, messages.sandboxIdAnswer)).pod_sandbox_id;
+      return (await this.#calls.change(method, request, messages.sandboxIdAnswer)).pod_sandbox_id;
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
       throw new RuntimeError(
@@ -114,25 +122,29 @@ class CriRuntime implements RuntimeService {
   }
 
   async stopPodSandbox(id: string): Promise<void> {
-    if ((await this.#unlessGone(this.#sandboxStatus(id))) === undefined) return;
+    if ((await unlessGone(this.#sandboxStatus(id))) === undefined) return;
     await this.#stopSandbox(id);
     this.#events.look();
   }
 
   async removePodSandbox(id: string): Promise<void> {
-    const found = await this.#unlessGone(this.#sandboxStatus(id));
+    const found = await unlessGone(this.#sandboxStatus(id));
     if (found === undefined) return;
     await this.#stopSandbox(id);
     // Empty by now; without the sandbox nothing would say any more that they were ours.
     await (await this.#podCgroups()).remove(found.status.metadata.uid);
     const request = { pod_sandbox_id: id };
-    await this.#unlessGone(this.#change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer));
+    await unlessGone(this.#calls.change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer));
     this.#events.look();
   }
 
   async listPodSandboxes(filter: Filter = {}): Promise<readonly Sandbox[]> {
     const request = { filter: { label_selector: this.#labelsOf(filter) } };
-    const { items } = await this.#read('RuntimeService/ListPodSandbox', request, messages.sandboxesAnswer);
+    const { items } = await this.#calls.read(
+      'RuntimeService/ListPodSandbox',
+      request,
+      messages.sandboxesAnswer,
+    );
     return items.map(sandboxOf);
   }
 
@@ -162,7 +174,12 @@ class CriRuntime implements RuntimeService {
     };
     const method = 'RuntimeService/CreateContainer';
     try {
-      const { container_id: id } = await this.#change(method, request, messages.containerIdAnswer, sandboxId);
+      const { container_id: id } = await this.#calls.change(
+        method,
+        request,
+        messages.containerIdAnswer,
+        sandboxId,
+      );
       this.#events.look();
       return id;
     } catch (error) {
@@ -175,7 +192,7 @@ class CriRuntime implements RuntimeService {
   async startContainer(id: string): Promise<void> {
     try {
       const request = { container_id: id };
-      await this.#change('RuntimeService/StartContainer', request, messages.emptyAnswer, id);
+      await this.#calls.change('RuntimeService/StartContainer', request, messages.emptyAnswer, id);
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
       const { state, name } = await this.containerStatus(id);
@@ -196,8 +213,14 @@ class CriRuntime implements RuntimeService {
     if (!(await this.#isOurs(id))) return;
     await this.#stopContainer(id, 0);
     const request = { container_id: id };
-    await this.#unlessGone(this.#change('RuntimeService/RemoveContainer', request, messages.emptyAnswer));
+    await unlessGone(this.#calls.change('RuntimeService/RemoveContainer', request, messages.emptyAnswer));
     this.#events.look();
+  }
+
+  async reopenContainerLog(id: string): Promise<void> {
+    if (!(await this.#isOurs(id))) throw notFound(id, 'container of ours');
+    const method = 'RuntimeService/ReopenContainerLog';
+    await this.#calls.change(method, { container_id: id }, messages.emptyAnswer, id);
   }
 
   async listContainers(filter: Filter = {}): Promise<readonly Container[]> {
@@ -207,7 +230,12 @@ class CriRuntime implements RuntimeService {
   async containerStatus(id: string): Promise<ContainerStatus> {
     const [[found], { status }] = await Promise.all([
       this.#containersOf({ id, label_selector: this.#labelsOf({}) }),
-      this.#read('RuntimeService/ContainerStatus', { container_id: id }, messages.containerStatusAnswer, id),
+      this.#calls.read(
+        'RuntimeService/ContainerStatus',
+        { container_id: id },
+        messages.containerStatusAnswer,
+        id,
+      ),
     ]);
     if (found === undefined) throw notFound(id, 'container of ours');
     return statusOf(status, found.pod_sandbox_id);
@@ -219,7 +247,7 @@ class CriRuntime implements RuntimeService {
     const options = { timeoutMs: seconds * 1000 + 5000 };
     try {
       const method = 'RuntimeService/ExecSync';
-      const answer = await this.#call(method, request, messages.execSyncAnswer, options, id);
+      const answer = await this.#calls.call(method, request, messages.execSyncAnswer, options, id);
       const { stdout, stderr, exit_code: exitCode } = answer;
       return { exitCode, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) };
     } catch (error) {
@@ -234,87 +262,62 @@ class CriRuntime implements RuntimeService {
 
   async exec(id: string, { command, stdin, tty }: ExecRequest): Promise<StreamSession> {
     const request = { container_id: id, cmd: [...command], stdin, tty, stdout: true, stderr: !tty };
-    const { url } = await this.#read('RuntimeService/Exec', request, messages.urlAnswer, id);
+    const { url } = await this.#calls.read('RuntimeService/Exec', request, messages.urlAnswer, id);
     return openStreams(url, { stdin });
   }
 
   async attach(id: string, { stdin, tty }: Omit<ExecRequest, 'command'>): Promise<StreamSession> {
     const request = { container_id: id, stdin, tty, stdout: true, stderr: !tty };
-    const { url } = await this.#read('RuntimeService/Attach', request, messages.urlAnswer, id);
+    const { url } = await this.#calls.read('RuntimeService/Attach', request, messages.urlAnswer, id);
     return openStreams(url, { stdin });
   }
 
   async portForward(sandboxId: string, port: number) {
     const request = { pod_sandbox_id: sandboxId, port: [port] };
-    const { url } = await this.#read('RuntimeService/PortForward', request, messages.urlAnswer, sandboxId);
+    const { url } = await this.#calls.read(
+      'RuntimeService/PortForward',
+      request,
+      messages.urlAnswer,
+      sandboxId,
+    );
     return openPortForward(url, port);
   }
 
-  async pullImage(reference: string, { auth, signal }: PullOptions = {}): Promise<string> {
-    const credentials =
-      auth === undefined
-        ? {}
-        : {
-            auth: {
-              username: auth.username,
-              password: auth.password,
-              identity_token: auth.identityToken ?? '',
-            },
-          };
-    const request = { image: { image: reference }, ...credentials };
-    const either =
-      signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]);
-    const options = { timeoutMs: pullMs, signal: either };
-    try {
-      const answer = await this.#call('ImageService/PullImage', request, messages.pullAnswer, options);
-      return answer.image_ref;
-    } catch (error) {
-      if (!(error instanceof RuntimeError)) throw error;
-      if (error.code === 'unavailable' || error.code === 'timeout') throw error;
-      const detail = { code: 'cannot-pull', image: reference } as const;
-      throw new RuntimeError(error.message, detail, { retry: 'backoff', cause: error });
-    }
+  pullImage(reference: string, options: PullOptions = {}): Promise<string> {
+    return this.#images.pull(reference, options, this.#closed.signal);
   }
 
-  async listImages(): Promise<readonly Image[]> {
-    const { images } = await this.#read('ImageService/ListImages', {}, messages.imagesAnswer);
-    return images.map(imageOf);
+  listImages(): Promise<readonly Image[]> {
+    return this.#images.list();
   }
 
-  async imageStatus(reference: string): Promise<Image | undefined> {
-    const request = { image: { image: reference } };
-    const method = 'ImageService/ImageStatus';
-    const answer = await this.#unlessGone(this.#read(method, request, messages.imageStatusAnswer));
-    return answer?.image ? imageOf(answer.image) : undefined;
+  imageStatus(reference: string): Promise<Image | undefined> {
+    return this.#images.status(reference);
   }
 
-  async removeImage(reference: string): Promise<void> {
-    const request = { image: { image: reference } };
-    await this.#unlessGone(this.#change('ImageService/RemoveImage', request, messages.emptyAnswer));
+  removeImage(reference: string): Promise<void> {
+    return this.#images.remove(reference);
+  }
+
+  imagesInUse(): Promise<ReadonlySet<string>> {
+    return this.#images.inUse();
+  }
+
+  imageDirectory(): Promise<string | undefined> {
+    return this.#images.directory();
   }
 
   async listContainerStats(filter: Filter = {}): Promise<readonly ContainerStats[]> {
-    const request = { filter: { label_selector: this.#labelsOf(filter) } };
-    const method = 'RuntimeService/ListContainerStats';
-    const [{ stats }, containers] = await Promise.all([
-      this.#read(method, request, messages.statsAnswer),
+    const [stats, containers] = await Promise.all([
+      containerStats(this.#calls, this.#labelsOf(filter)),
       this.listContainers(filter),
     ]);
     const running = new Set(containers.filter((it) => it.state === 'running').map((it) => it.id));
-    return stats.flatMap(({ attributes: { id, metadata, labels }, cpu, memory }) =>
-      !running.has(id) || cpu?.timestamp === undefined
-        ? []
-        : [
-            {
-              id,
-              podUid: labels[label.podUid] ?? '',
-              name: metadata.name,
-              atMs: cpu.timestamp,
-              cpuNanoseconds: cpu.usage_core_nano_seconds?.value ?? 0,
-              memoryBytes: memory?.working_set_bytes?.value ?? 0,
-            },
-          ],
-    );
+    return stats.filter((it) => running.has(it.id));
+  }
+
+  listPodSandboxStats(filter: Filter = {}): Promise<readonly SandboxStats[]> {
+    return sandboxStats(this.#calls, this.#labelsOf(filter));
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
@@ -332,17 +335,15 @@ class CriRuntime implements RuntimeService {
 
   #stopSandbox(id: string) {
     const request = { pod_sandbox_id: id };
-    const stop = () => this.#change('RuntimeService/StopPodSandbox', request, messages.emptyAnswer);
-    return this.#unlessGone(this.#ending(stop));
+    const stop = () => this.#calls.change('RuntimeService/StopPodSandbox', request, messages.emptyAnswer);
+    return unlessGone(this.#ending(stop));
   }
 
   #stopContainer(id: string, graceMs: number) {
     const request = { container_id: id, timeout: Math.ceil(graceMs / 1000) };
-    const options = { timeoutMs: graceMs + changeMs };
     const method = 'RuntimeService/StopContainer';
-    return this.#unlessGone(
-      this.#ending(() => this.#call(method, request, messages.emptyAnswer, options, id)),
-    );
+    const stop = () => this.#calls.change(method, request, messages.emptyAnswer, id, graceMs);
+    return unlessGone(this.#ending(stop));
   }
 
   /**
@@ -368,13 +369,13 @@ class CriRuntime implements RuntimeService {
 
   async #containersOf(filter: object): Promise<readonly messages.CriContainer[]> {
     const method = 'RuntimeService/ListContainers';
-    return (await this.#read(method, { filter }, messages.containersAnswer)).containers;
+    return (await this.#calls.read(method, { filter }, messages.containersAnswer)).containers;
   }
 
   async #sandboxStatus(id: string) {
     const request = { pod_sandbox_id: id };
     const method = 'RuntimeService/PodSandboxStatus';
-    const answer = await this.#read(method, request, messages.sandboxStatusAnswer, id);
+    const answer = await this.#calls.read(method, request, messages.sandboxStatusAnswer, id);
     if (answer.status.labels[label.instance] !== this.#instance) throw notFound(id, 'sandbox of ours');
     return answer;
   }
@@ -391,79 +392,16 @@ class CriRuntime implements RuntimeService {
   async #askDriver(): Promise<'systemd' | 'cgroupfs'> {
     try {
       const method = 'RuntimeService/RuntimeConfig';
-      const { linux } = await this.#read(method, {}, messages.runtimeConfigAnswer);
+      const { linux } = await this.#calls.read(method, {}, messages.runtimeConfigAnswer);
       if (linux) return linux.cgroup_driver === 'SYSTEMD' ? 'systemd' : 'cgroupfs';
     } catch (error) {
       if (!(error instanceof RuntimeError && error.code === 'unsupported')) throw error;
     }
-    const { info } = await this.#read('RuntimeService/Status', { verbose: true }, messages.statusAnswer);
+    const { info } = await this.#calls.read(
+      'RuntimeService/Status',
+      { verbose: true },
+      messages.statusAnswer,
+    );
     return driverFromInfo(info) ?? 'cgroupfs';
-  }
-
-  #read<S extends Parameters<CriClient['call']>[2]>(
-    method: CriMethod,
-    request: object,
-    answer: S,
-    id?: string,
-  ) {
-    return this.#call(method, request, answer, { timeoutMs: readMs }, id);
-  }
-
-  #change<S extends Parameters<CriClient['call']>[2]>(
-    method: CriMethod,
-    request: object,
-    answer: S,
-    id?: string,
-  ) {
-    return this.#call(method, request, answer, { timeoutMs: changeMs }, id);
-  }
-
-  async #call<S extends Parameters<CriClient['call']>[2]>(
-    method: CriMethod,
-    request: object,
-    answer: S,
-    options: Parameters<CriClient['call']>[3],
-    id = '',
-  ) {
-    try {
-      return await this.#client.call(method, request, answer, options);
-    } catch (error) {
-      throw error instanceof CriError ? translated(error, id, options.timeoutMs) : error;
-    }
-  }
-
-  async #unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
-    try {
-      return await work;
-    } catch (error) {
-      if (error instanceof RuntimeError && error.code === 'not-found') return undefined;
-      throw error;
-    }
-  }
-}
-
-function notFound(id: string, what: string): RuntimeError {
-  return new RuntimeError(`there is no ${what} ${id}`, { code: 'not-found', id });
-}
-
-function translated(error: CriError, id: string, timeoutMs: number): RuntimeError {
-  const { message } = error;
-  const { method } = error.detail;
-  const because = { cause: error.cause };
-  switch (error.status) {
-    case 'NOT_FOUND':
-      return new RuntimeError(message, { code: 'not-found', id }, because);
-    case 'DEADLINE_EXCEEDED':
-      return new RuntimeError(message, { code: 'timeout', afterMs: timeoutMs }, { retry: 'backoff' });
-    case 'UNAVAILABLE':
-      return new RuntimeError(
-        `the container runtime does not answer: ${message}; see that it runs and that edgecore may open its socket`,
-        { code: 'unavailable', what: method },
-        { retry: 'backoff' },
-      );
-    case 'UNIMPLEMENTED':
-      return new RuntimeError(message, { code: 'unsupported', what: method }, because);
-    default:
-      return new RuntimeError(message, { code: 'refused', what: method }, because);
   }
 }
