@@ -9,6 +9,7 @@ import { startApiServer } from '#apiserver/apiserver.ts';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
+import type { Module } from '#beehive/module.ts';
 import { createMonitorServer } from '#beehive/monitor-server.ts';
 import { seededRandom } from '#beehive/random.ts';
 import { BootstrapServer } from '#cloudcore/cloudhub/bootstrap-server.ts';
@@ -16,6 +17,8 @@ import { openCertificateAuthority } from '#cloudcore/cloudhub/certificate-author
 import { createCloudHubMetrics } from '#cloudcore/cloudhub/cloudhub-metrics.ts';
 import { openTokenIssuer } from '#cloudcore/cloudhub/token.ts';
 import { MemoryKubeApi } from '#cloudcore/kube/memory-kube-api.ts';
+import { createMemoryRuntime } from '#edgecore/edged/runtime/memory-runtime.ts';
+import { createStatsServer } from '#edgecore/edged/stats/stats-server.ts';
 import { bootstrapLimits, listenerLimits, monitorLimits } from '#protocol/limits.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { createTestAuthority } from '#test/certificates.ts';
@@ -58,7 +61,7 @@ export async function openDoors(): Promise<Door[]> {
     bodyHeaders: '',
     bodyBytesMax: 0,
   };
-  const others = await Promise.all([webSocketDoor(), joiningDoor(), monitorDoor()]);
+  const others = await Promise.all([webSocketDoor(), joiningDoor(), monitorDoor(), statsDoor()]);
   return [...others, api, { ...health, close: async () => {} }];
 }
 
@@ -169,24 +172,42 @@ async function apiDoor(): Promise<Door> {
   };
 }
 
+const shortMonitorLimits = { ...monitorLimits, requestTimeoutMs: slowMs, checkIntervalMs };
+
 async function monitorDoor(): Promise<Door> {
   const port = await freePort();
-  const stop = new AbortController();
-  const limits = { ...monitorLimits, requestTimeoutMs: slowMs, checkIntervalMs };
   const monitor = createMonitorServer(
-    { bindAddress: `127.0.0.1:${port}`, field: 'monitorServer.bindAddress', limits },
+    {
+      bindAddress: `127.0.0.1:${port}`,
+      field: 'monitorServer.bindAddress',
+      limits: shortMonitorLimits,
+    },
     { metrics: createMetrics(), clock: systemClock, log: silentLog, waitsFor: () => undefined },
   );
+  return readOnlyDoor('a monitor', port, '/metrics', monitor);
+}
+
+async function statsDoor(): Promise<Door> {
+  const port = await freePort();
+  const server = createStatsServer(
+    { port, nodeName: 'edge-1', rootDirectory: tmpdir(), interfaceName: '', limits: shortMonitorLimits },
+    { runtime: createMemoryRuntime({ clock: systemClock }), clock: systemClock, log: silentLog },
+  );
+  return readOnlyDoor('the stats of pods', port, '/stats/summary', server);
+}
+
+async function readOnlyDoor(name: string, port: number, bodyPath: string, server: Module): Promise<Door> {
+  const stop = new AbortController();
   let running: Promise<void> = Promise.resolve();
   await new Promise<void>((ready) => {
-    running = monitor.run(stop.signal, ready);
+    running = server.run(stop.signal, ready);
   });
   return {
-    name: 'a monitor',
+    name,
     port,
     tls: undefined,
     headerBytesMax: monitorLimits.headerBytesMax,
-    bodyPath: '/metrics',
+    bodyPath,
     bodyHeaders: '',
     bodyBytesMax: 0,
     request: 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',

@@ -11,6 +11,7 @@ const names = [
   'the embedded API',
   'the embedded API’s health',
   'a monitor',
+  'the stats of pods',
 ];
 const doors = new Map<string, Door>();
 /** Beyond the stated time: the interval at which times are looked at, and a busy machine. */

@@ -191,11 +191,31 @@ export function describeRuntimeService(
 
     it('counts what runs', async () => {
       const { id } = await start('a', 'main', 'sleep 60');
-      expect(await runtime.listContainerStats({ podUid: 'a' })).toMatchObject([
-        { id, podUid: 'a', name: 'main' },
-      ]);
+      const [counted, ...others] = await runtime.listContainerStats({ podUid: 'a' });
+      expect(others).toEqual([]);
+      expect(counted).toMatchObject({ id, podUid: 'a', name: 'main', atMs: expect.any(Number) });
+      expect(counted?.cpuNanoseconds).toBeGreaterThanOrEqual(0);
+      expect(counted?.memory.workingSetBytes).toBeGreaterThanOrEqual(0);
       await runtime.stopContainer(id, 0);
       expect(await runtime.listContainerStats({ podUid: 'a' })).toEqual([]);
+    });
+
+    it('lets its logs be renamed, or does so itself', async () => {
+      const { id } = await start('a', 'main', 'sleep 60');
+      const { rotatesLogs } = await runtime.status();
+      const reopened = runtime.reopenContainerLog(id);
+      if (rotatesLogs) await expect(reopened).rejects.toMatchObject({ code: 'unsupported' });
+      else await reopened;
+    });
+
+    it('says which images are in use, where it uses any', async () => {
+      await start('a', 'main', 'sleep 60');
+      const { usesImages } = await runtime.status();
+      const used = await runtime.imagesInUse();
+      const images = await runtime.listImages();
+      const ours = images.filter((it) => [it.id, ...it.tags].some((name) => used.has(name)));
+      expect(ours.length > 0).toBe(usesImages);
+      expect((await runtime.imageDirectory()) !== undefined).toBe(usesImages);
     });
   });
 }

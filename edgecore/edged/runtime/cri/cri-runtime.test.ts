@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readlink, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -208,6 +208,46 @@ describeUnless(needsCri, 'cri runtime', () => {
     });
     expect(await runtime.imageStatus(missing)).toBeUndefined();
     expect((await runtime.imageStatus(criImage))?.tags).toContain(criImage);
+  });
+
+  it('counts what a pod uses: processor, memory, network, its own files', async () => {
+    const { sandboxId, id } = await start(`dd if=/dev/zero of=/file bs=1M count=3; ${forever}`);
+    await expect
+      .poll(async () => (await runtime.listContainerStats())[0]?.writableLayer?.usedBytes, {
+        timeout: 30_000,
+      })
+      .toBeGreaterThan(3_000_000);
+    const [container] = await runtime.listContainerStats();
+    expect(container).toMatchObject({ id, name: 'main' });
+    expect(container?.cpuNanoseconds).toBeGreaterThan(0);
+    expect(container?.memory.workingSetBytes).toBeGreaterThan(0);
+    const [pod] = await runtime.listPodSandboxStats();
+    expect(pod).toMatchObject({ id: sandboxId, network: { name: 'eth0' } });
+    expect(pod?.cpuNanoseconds).toBeGreaterThanOrEqual(container?.cpuNanoseconds ?? Number.MAX_VALUE);
+    expect(pod?.memory.workingSetBytes).toBeGreaterThan(0);
+    expect(pod?.processes).toBeGreaterThanOrEqual(2);
+  });
+
+  it('names every image in use: of others’ containers, and the one of sandboxes', async () => {
+    await start(forever);
+    const other = openCri(`other-${randomUUID()}`);
+    const used = await other.imagesInUse();
+    const ours = await other.imageStatus(criImage);
+    expect([...used]).toContain(ours?.id);
+    const images = await other.listImages();
+    const sandboxImage = images.find(({ tags }) => tags.some((it) => it.includes('/pause')));
+    expect(sandboxImage?.tags.some((it) => used.has(it))).toBe(true);
+    expect(await other.imageDirectory()).toMatch(/^\//);
+    await other.close();
+  });
+
+  it('goes on in a new file when its log was renamed', async () => {
+    const { id } = await start('i=0; while :; do echo line $i; i=$((i+1)); sleep 0.05; done');
+    const { logPath } = await runtime.containerStatus(id);
+    await expect.poll(() => readFile(logPath, 'utf8').catch(() => '')).toContain('line 1');
+    await rename(logPath, `${logPath}.old`);
+    await runtime.reopenContainerLog(id);
+    await expect.poll(() => readFile(logPath, 'utf8').catch(() => '')).toContain('line');
   });
 
   it('ends a command that takes too long', async () => {
