@@ -43,7 +43,12 @@ function setUp() {
     {
       cloud: { ask },
       facts: async () => facts,
-      runtimeStatus: async () => ({ conditions: [], usesImages: false, mountsRefused: undefined }),
+      runtimeStatus: async () => ({
+        conditions: [],
+        usesImages: false,
+        mountsRefused: undefined,
+        rotatesLogs: true,
+      }),
       images: async () => [],
       needsPodNetwork: () => false,
       runtimeVersion: { name: 'memory', version: '1' },
