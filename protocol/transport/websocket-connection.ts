@@ -9,7 +9,7 @@ import type { RawData, WebSocket } from 'ws';
 import { CancelledError, ProtocolError, TransportError } from '../errors.ts';
 import { connectionLimits, frameLimits } from '../limits.ts';
 import type { Envelope } from '../message.ts';
-import { decodeFrame, encodeFrame } from '../wire/json-frame.ts';
+import { decodeFrame, encodeFrame, isFarewell } from '../wire/json-frame.ts';
 import { PullQueue } from './pull-queue.ts';
 import type { Connection } from './transport.ts';
 
@@ -147,6 +147,10 @@ export class WebSocketConnection implements Connection {
   #received(data: RawData): void {
     if (this.#closing) return;
     const frame = bufferOf(data);
+    if (isFarewell(frame)) {
+      void this.close('farewell');
+      return;
+    }
     this.#unreadBytes += frame.byteLength;
     this.#unread.push(frame);
     if (this.#isFull() && !this.#socket.isPaused) this.#socket.pause();

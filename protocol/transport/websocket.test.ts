@@ -198,6 +198,19 @@ describe('on the wire', () => {
     await listener.close();
   });
 
+  test('an empty frame is the farewell of a KubeEdge edge: what came before is read, then it is over in order', async () => {
+    const listener = await listen();
+    const { peer, cloud } = await rawPeer(listener);
+    peer.send(frame);
+    peer.send('');
+    const read = [];
+    for await (const envelope of cloud.frames) read.push(envelope.content);
+    expect(read).toEqual(['ping']);
+    peer.terminate();
+    await cloud.closed;
+    await listener.close();
+  });
+
   test('what is no envelope throws ProtocolError where it is read', async () => {
     const listener = await listen();
     const { peer, cloud } = await rawPeer(listener);

@@ -36,6 +36,11 @@ export function decodeFrame(text: string, limits: JsonLimits = frameLimits): Env
   return withoutEmptyParent(parsed.data);
 }
 
+/** KubeEdge's edge sends an empty frame when it stops, and no close frame. */
+export function isFarewell(bytes: Uint8Array): boolean {
+  return bytes.byteLength === 0;
+}
+
 /** Go peers may write "no parent" as an empty string; here it is absent, so that nobody mistakes it for an answer. */
 function withoutEmptyParent(envelope: Envelope): Envelope {
   if (envelope.header.parent_msg_id !== '') return envelope;
