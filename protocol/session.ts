@@ -8,6 +8,8 @@ import { z } from 'zod';
 /** Upgrade header, `1`, sent by the edge and echoed by CloudHub. */
 export const sessionHeader = 'Hawser-Session';
 export const sessionVersion = '1';
+/** `hawser`: both ends agreed on that header. */
+export type SessionKind = 'hawser' | 'kubeedge';
 
 /** Who the machine is: hash of machine id and data directory; at `/node/{name}` and `/edge.crt`. */
 export const machineHeader = 'Hawser-Machine';

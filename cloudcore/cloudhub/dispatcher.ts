@@ -8,9 +8,8 @@ import { ProtocolError } from '#protocol/errors.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 import { parseObjectPath, splitNode, withNode } from '#protocol/resource-path.ts';
+import type { SessionKind } from '#protocol/session.ts';
 
-/** `hawser`: both ends agreed on the header `Hawser-Session`. */
-export type SessionKind = 'hawser' | 'kubeedge';
 export type Controller = 'edgecontroller' | 'devicecontroller';
 export type DropReason = 'forged-source' | 'malformed' | 'no-module';
 

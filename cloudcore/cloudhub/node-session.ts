@@ -13,6 +13,7 @@ import { deliveryLimits } from '#protocol/limits.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { operation } from '#protocol/names.ts';
 import type { ObjectPath } from '#protocol/resource-path.ts';
+import type { SessionKind } from '#protocol/session.ts';
 import type { Connection } from '#protocol/transport/transport.ts';
 import type { DeliveryLedger } from '../kube/delivery-ledger.ts';
 import { KubeError } from '../kube/kube-api.ts';
@@ -20,7 +21,7 @@ import type { ObjectReader } from '../kube/object-reader.ts';
 import { Bell } from './bell.ts';
 import type { CloudHubMetrics } from './cloudhub-metrics.ts';
 import { DeliveryNotes } from './delivery-notes.ts';
-import { type Controller, dispatchUp, type SessionKind } from './dispatcher.ts';
+import { type Controller, dispatchUp } from './dispatcher.ts';
 import type { NodeLeases } from './node-leases.ts';
 import { type Delivery, NodeQueue } from './node-queue.ts';
 

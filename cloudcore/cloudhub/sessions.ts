@@ -14,12 +14,13 @@ import { group, source } from '#protocol/names.ts';
 import {
   agreesToSession,
   machineHeader,
+  type SessionKind,
   sessionHeader,
   sessionVersion,
   upgradeHeader,
 } from '#protocol/session.ts';
 import type { Admission, Connection, UpgradeRequest } from '#protocol/transport/transport.ts';
-import { type Controller, dispatchDown, type SessionKind } from './dispatcher.ts';
+import { type Controller, dispatchDown } from './dispatcher.ts';
 import { NodeSession, type SessionComponents, type SessionOptions } from './node-session.ts';
 import { type NodeSubject, readNodeSubject } from './pki.ts';
 
@@ -78,6 +79,7 @@ export class Sessions {
     metrics.sessions.set(this.#byNode.size);
     log.info({ node: peer.node, remote: connection.remote, session: kind }, 'node connected');
     connected(peer, session.over);
+    this.#components.ledger.served(peer.node, kind);
     void this.#tell(session, 'connected');
     const running = session.run();
     // A link that is dead is not closed by its peer: that it is over is known before.

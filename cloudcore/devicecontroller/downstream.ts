@@ -6,14 +6,14 @@
 import type { Clock } from '#beehive/clock.ts';
 import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import { applySteps, difference, type Step } from '#cloudcore/kube/difference.ts';
-import { NodeSessions, type SessionKind } from '#cloudcore/kube/node-sessions.ts';
+import { NodeSessions } from '#cloudcore/kube/node-sessions.ts';
 import { type Change, deviceModelOf, deviceNodeOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
 import type { WorkQueue } from '#cloudcore/kube/work-queue.ts';
 import { source } from '#protocol/names.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
 import type { KubeObject } from '#protocol/resources/object.ts';
-import type { Held } from '#protocol/session.ts';
+import type { Held, SessionKind } from '#protocol/session.ts';
 import type { Member } from '#protocol/twin.ts';
 import { desiredOf, isOwnType, mayRemove, neededTypes } from './desired.ts';
 import { membership } from './messages.ts';

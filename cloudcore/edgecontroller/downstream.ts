@@ -6,7 +6,7 @@
 
 import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import { applySteps, difference, type HeldVersion } from '#cloudcore/kube/difference.ts';
-import { NodeSessions, type SessionKind } from '#cloudcore/kube/node-sessions.ts';
+import { NodeSessions } from '#cloudcore/kube/node-sessions.ts';
 import { type Change, claimOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import { nodeNameOf } from '#cloudcore/kube/pod-references.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
@@ -14,7 +14,7 @@ import type { WorkQueue } from '#cloudcore/kube/work-queue.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 import { formatObjectPath, parseObjectPath, withNode } from '#protocol/resource-path.ts';
-import type { Held } from '#protocol/session.ts';
+import type { Held, SessionKind } from '#protocol/session.ts';
 import { desiredOf, isOwnType, mayRemove, neededTypes, nodePath } from './desired.ts';
 
 export interface DownstreamComponents {

@@ -5,6 +5,7 @@
  */
 
 import type { ObjectPath } from '#protocol/resource-path.ts';
+import type { SessionKind } from '#protocol/session.ts';
 import type { HeldVersion } from './difference.ts';
 
 export interface DeliveryLedger {
@@ -25,6 +26,8 @@ export interface DeliveryLedger {
   removed(node: string, path: ObjectPath, uid: string): void;
   /** Nobody knows any more what the node has acknowledged: it may have lost its store. */
   unsure(node: string): void;
+  /** Which kind of edge the node has now: notes of one that has another now are kept for some days only. */
+  served(node: string, kind: SessionKind): void;
   /** Somebody removed what was noted, which is how operators ask for an object to be sent again; or see `unsure`. */
   onLost(handler: (node: string, path: string) => void): void;
 }

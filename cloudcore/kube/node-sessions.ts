@@ -8,13 +8,11 @@ import { z } from 'zod';
 import type { Envelope } from '#protocol/message.ts';
 import { source } from '#protocol/names.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
-import type { Held } from '#protocol/session.ts';
+import type { Held, SessionKind } from '#protocol/session.ts';
 import type { DeliveryLedger } from './delivery-ledger.ts';
 import type { HeldVersion } from './difference.ts';
 import { acceptedEpoch, epochOf } from './epoch.ts';
 import type { ObjectCache } from './objects.ts';
-
-export type SessionKind = 'hawser' | 'kubeedge';
 
 export interface NodeSession {
   readonly kind: SessionKind;

@@ -36,6 +36,10 @@ export class NoteStore {
     return this.#byNode.get(node) ?? new Map<string, Entry>();
   }
 
+  nodes(): readonly string[] {
+    return [...this.#byNode.keys()];
+  }
+
   /** Returns the note that had to go for it, which may be the new one itself. */
   put(entry: Entry): Entry | undefined {
     const path = formatObjectPath(entry.path);

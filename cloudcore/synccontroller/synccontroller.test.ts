@@ -8,6 +8,7 @@ import { MemoryKubeApi } from '#cloudcore/kube/memory-kube-api.ts';
 import { ObjectCache } from '#cloudcore/kube/objects.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
 import { kubeObjectSchema } from '#protocol/resources/object.ts';
+import { movedAnnotation, movedLimits } from './moved-nodes.ts';
 import { SyncController, syncLimits } from './synccontroller.ts';
 
 const apiVersion = 'reliablesyncs.kubeedge.io/v1alpha1';
@@ -243,6 +244,48 @@ describe('SyncController and nodes', () => {
     expect(await namesOf()).toEqual([]);
     expect(await namesOf(clusterSyncs)).toEqual([]);
     expect(ledger.heldBy('edge-1').size).toBe(0);
+  });
+
+  describe('when a node has an edge of ours after one of KubeEdge', () => {
+    const dayMs = 86_400_000;
+    const since = async () =>
+      (await api.get({ ...nodes, name: 'edge-1' })).metadata.annotations?.[movedAnnotation];
+    /** Days pass, and cloudcore starts anew each day. */
+    const pass = async (days: number) => {
+      for (let day = 0; day < days; day += 1) {
+        await stop();
+        await clock.advance(dayMs);
+        await start();
+        await settle();
+      }
+    };
+
+    beforeEach(async () => {
+      await ledger.intend('edge-1', pod, 'u1');
+      ledger.served('edge-1', 'kubeedge');
+      await settle();
+      expect(await since()).toBeUndefined();
+      ledger.served('edge-1', 'hawser');
+      await settle();
+    });
+
+    it('the notes stay for a week, over restarts, and then go', async () => {
+      expect(await since()).toBe(new Date(clock.now()).toISOString());
+      await pass(6);
+      expect([await namesOf(), ledger.heldBy('edge-1').size]).toEqual([['edge-1.u1'], 1]);
+      await clock.advance(dayMs + movedLimits.checkEveryMs);
+      await settle();
+      expect([await namesOf(), ledger.heldBy('edge-1').size, await since()]).toEqual([[], 0, undefined]);
+    });
+
+    it('the way back keeps them for good', async () => {
+      await pass(6);
+      ledger.served('edge-1', 'kubeedge');
+      await settle();
+      expect(await since()).toBeUndefined();
+      await pass(9);
+      expect([await namesOf(), ledger.heldBy('edge-1').size]).toEqual([['edge-1.u1'], 1]);
+    });
   });
 
   it('leaves those of a node that is there, also of kinds that are not known here', async () => {

@@ -22,8 +22,11 @@ import {
 } from '#cloudcore/kube/kube-api.ts';
 import type { ObjectCache } from '#cloudcore/kube/objects.ts';
 import { WorkQueue } from '#cloudcore/kube/work-queue.ts';
+import { CancelledError } from '#protocol/errors.ts';
 import { formatObjectPath, type ObjectPath } from '#protocol/resource-path.ts';
 import type { KubeObject } from '#protocol/resources/object.ts';
+import type { SessionKind } from '#protocol/session.ts';
+import { MovedNodes, movedLimits } from './moved-nodes.ts';
 import { type Entry, keyOf, NoteStore, newEntry } from './note-store.ts';
 import {
   clusterSyncs,
@@ -79,6 +82,7 @@ export class SyncController implements Module, DeliveryLedger {
   readonly #gone = new Set<string>();
   readonly #writes: WorkQueue;
   readonly #nodes: WorkQueue;
+  readonly #moved: MovedNodes;
   readonly #lost: ((node: string, path: string) => void)[] = [];
   #synced = false;
   #syncWaiters: (() => void)[] = [];
@@ -96,7 +100,12 @@ export class SyncController implements Module, DeliveryLedger {
     });
     // Few: nobody waits for these, and pods that are created at the same moment need the API more.
     this.#writes = new WorkQueue({ name: 'objectsyncs', workersMax: 4, retry }, parts);
-    this.#nodes = new WorkQueue({ name: 'nodes without objectsyncs', workersMax: 4, retry }, parts);
+    this.#nodes = new WorkQueue({ name: 'nodes with objectsyncs', workersMax: 4, retry }, parts);
+    this.#moved = new MovedNodes({
+      ...parts,
+      hasNotes: (node) => this.#notes.of(node).size > 0,
+      dropNotes: (node) => this.#dropAll(node),
+    });
     cache.onChange(({ kind, type, object }) => {
       if (kind === 'node' && type === 'deleted') this.#nodes.add(object.metadata.name);
     });
@@ -115,7 +124,8 @@ export class SyncController implements Module, DeliveryLedger {
       ...this.#informers.map((informer) => informer.run(signal)),
       this.#load(signal),
       this.#writes.run((key, over) => this.#write(key, over), signal),
-      this.#nodes.run((node) => this.#forgetUnknown(node), signal),
+      this.#nodes.run((node) => this.#checkNode(node), signal),
+      this.#checkNowAndThen(signal),
     ]);
   }
 
@@ -129,6 +139,11 @@ export class SyncController implements Module, DeliveryLedger {
       this.#syncWaiters.push(resolve);
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
+  }
+
+  served(node: string, kind: SessionKind): void {
+    this.#moved.served(node, kind);
+    if (this.#synced) this.#nodes.add(node);
   }
 
   onLost(handler: (node: string, path: string) => void): void {
@@ -188,7 +203,20 @@ export class SyncController implements Module, DeliveryLedger {
     this.#synced = true;
     for (const wake of this.#syncWaiters.splice(0)) wake();
     for (const informer of this.#informers) {
-      for (const object of informer.list()) this.#checkNode(object);
+      for (const object of informer.list()) this.#checkNodeOf(object);
+    }
+    for (const node of this.#notes.nodes()) this.#nodes.add(node);
+  }
+
+  async #checkNowAndThen(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        await this.#components.clock.sleep(movedLimits.checkEveryMs, signal);
+      } catch (error) {
+        if (error instanceof CancelledError) return;
+        throw error;
+      }
+      for (const node of this.#notes.nodes()) this.#nodes.add(node);
     }
   }
 
@@ -197,7 +225,7 @@ export class SyncController implements Module, DeliveryLedger {
     const syncUid = object.metadata.uid ?? '';
     if (type === 'added') {
       if (this.#gone.delete(syncUid)) return;
-      if (this.#synced) this.#checkNode(object);
+      if (this.#synced) this.#checkNodeOf(object);
       if (note === undefined || this.#notes.get(keyOf(note)) || this.#removals.has(keyOf(note))) return;
       this.#add({
         ...newEntry(note),
@@ -239,10 +267,20 @@ export class SyncController implements Module, DeliveryLedger {
     this.#writes.add(key);
   }
 
-  #checkNode(object: KubeObject): void {
+  #checkNodeOf(object: KubeObject): void {
     const node = nodeOfSync(object);
     if (node !== undefined && this.#components.cache.get('node', undefined, node) === undefined)
       this.#nodes.add(node);
+  }
+
+  async #checkNode(node: string): Promise<void> {
+    if (!this.#synced) return;
+    await this.#forgetUnknown(node);
+    await this.#moved.check(node);
+  }
+
+  #dropAll(node: string): void {
+    for (const entry of [...this.#notes.of(node).values()]) this.#drop(entry);
   }
 
   /** Asked again of the API itself: the cache may not have heard of a new node yet. */
@@ -255,7 +293,7 @@ export class SyncController implements Module, DeliveryLedger {
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
-    for (const entry of [...this.#notes.of(node).values()]) this.#drop(entry);
+    this.#dropAll(node);
     for (const informer of this.#informers) {
       for (const object of informer.list()) {
         if (nodeOfSync(object) !== node) continue;

@@ -221,6 +221,35 @@ describe('delivery to a KubeEdge edge', () => {
     expect(pushes()).not.toContain('update default/devicemodel/thermo');
   });
 
+  test('an edge of ours takes the node over for a while: the KubeEdge edge that comes back is brought up to date', async () => {
+    await at.cloud.api.create(maps, { metadata: { name: 'map' }, data: {} });
+    for (const name of ['gone', 'same']) await addPod(name);
+    await connect();
+    for (const name of ['gone', 'same']) await pushed(`update default/pod/${name}`);
+    const map = await ask('query', 'default/configmap/map');
+    await at.edge.say({ ...map.route, operation: 'response' }, 'OK', map.header.msg_id);
+    await settled();
+    await at.edge.connection.close();
+
+    await connect('hawser');
+    const route = { source: 'metamanager', group: 'session', operation: 'update', resource: 'session/held' };
+    await at.edge.answerTo(await at.edge.say(route, { epoch: null, objects: [] }));
+    await pushed('update default/configmap/map');
+    await deletePod('gone');
+    await pushed('delete default/pod/gone');
+    await at.cloud.api.patch({ ...maps, name: 'map' }, 'merge', { data: { a: '1' } });
+    await pushed('update default/configmap/map', 2);
+    await settled();
+    at.edge.down.splice(0);
+    await at.edge.connection.close();
+
+    await connect();
+    await pushed('delete default/pod/gone');
+    expect((await pushed('update default/configmap/map')).content).toMatchObject({ data: { a: '1' } });
+    await settled();
+    expect(pushes()).not.toContain('update default/pod/same');
+  });
+
   test('an edge that starts again gets all of it again: it may have lost its store', async () => {
     await at.cloud.api.create(devicesOf('devicemodels'), { metadata: { name: 'thermo' }, spec: {} });
     await addPod('web');
