@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { packageRoot } from '#beehive/package-root.ts';
+import { createMachineMounts } from '#edgecore/edged/machine-mounts.ts';
 import { processRuntimeRoot, protoFileOf, removeContainers } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { removeProcessRuntime } from '#edgecore/edged/runtime/process-removal.ts';
 import { secretDirectories } from '#edgecore/edged/secret-directory.ts';
@@ -20,8 +21,13 @@ export async function stopEdgeContainers(layout: EdgeLayout): Promise<boolean> {
   return true;
 }
 
-/** What of the volumes lies in memory; nobody needs it once the pods have ended. */
-export async function removeSecretVolumes(layout: EdgeLayout): Promise<void> {
+/**
+ * What of the volumes lies in memory, and what is mounted below them: once the pods have ended nobody needs it, and
+ * deleting through a mount would delete what it leads to. @throws MountError when something stays mounted.
+ */
+export async function clearVolumes(layout: EdgeLayout): Promise<void> {
+  const mounts = createMachineMounts();
+  if (mounts.allowed) await mounts.unmountBelow(layout.podDir);
   for (const directory of secretDirectories(layout.podDir))
     await rm(directory, { recursive: true, force: true });
 }

@@ -6,6 +6,7 @@
 
 import {
   chmod,
+  chown,
   lstat,
   mkdir,
   mkdtemp,
@@ -23,6 +24,8 @@ import { HawserError } from '#protocol/errors.ts';
 export interface VolumeFile {
   readonly data: Buffer;
   readonly mode: number;
+  /** Its owner; root, or whoever runs edgecore, when undefined. */
+  readonly uid?: number | undefined;
 }
 
 /** Paths below the volume's directory. */
@@ -32,10 +35,19 @@ export class VolumePathError extends HawserError<{ code: 'volume-path'; path: st
 
 const dataLink = '..data';
 
-/** True when something was changed. @throws VolumePathError for a path that would leave the volume. */
-export async function writeVolume(directory: string, files: VolumeFiles): Promise<boolean> {
-  for (const path of files.keys()) refuseBadPath(path);
+/**
+ * True when something was changed. `group`: may read it all, besides the owner; only root can give that.
+ * @throws VolumePathError for a path that would leave the volume.
+ */
+export async function writeVolume(
+  directory: string,
+  asked: VolumeFiles,
+  group?: number | undefined,
+): Promise<boolean> {
+  for (const path of asked.keys()) refuseBadPath(path);
+  const files = group === undefined ? asked : readableByGroup(asked);
   await mkdir(directory, { recursive: true, mode: 0o755 });
+  if (group !== undefined) await shareDirectory(directory, group);
   const old = await readlink(join(directory, dataLink)).catch(() => undefined);
   if (old !== undefined && (await holdsExactly(join(directory, old), files))) return false;
   const fresh = await mkdtemp(join(directory, '..files_'));
@@ -44,10 +56,34 @@ export async function writeVolume(directory: string, files: VolumeFiles): Promis
     const target = join(fresh, path);
     await mkdir(dirname(target), { recursive: true, mode: 0o755 });
     await writeFile(target, file.data);
+    // The owner first: it takes the bits of a program away.
+    if (group !== undefined || file.uid !== undefined) await chown(target, file.uid ?? 0, group ?? 0);
     await chmod(target, file.mode);
   }
+  if (group !== undefined) await shareDirectories(fresh, group);
   await swap(directory, fresh, files);
   return true;
+}
+
+const ownerAndGroupRead = 0o440;
+/** Files that are made there later belong to the group, too. */
+const groupDirectory = 0o2550;
+
+function readableByGroup(files: VolumeFiles): VolumeFiles {
+  return new Map([...files].map(([path, it]) => [path, { ...it, mode: it.mode | ownerAndGroupRead }]));
+}
+
+async function shareDirectories(root: string, group: number): Promise<void> {
+  await shareDirectory(root, group);
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true }))
+    if (entry.isDirectory()) await shareDirectory(join(entry.parentPath, entry.name), group);
+}
+
+async function shareDirectory(path: string, group: number): Promise<void> {
+  const { mode, uid, gid } = await lstat(path);
+  if (gid === group && (mode & groupDirectory) === groupDirectory) return;
+  await chown(path, uid, group);
+  await chmod(path, (mode & 0o7777) | groupDirectory);
 }
 
 async function swap(directory: string, fresh: string, files: VolumeFiles): Promise<void> {
@@ -81,7 +117,8 @@ async function holdsExactly(directory: string, files: VolumeFiles): Promise<bool
     const path = join(entry.parentPath, entry.name);
     const wanted = files.get(path.slice(directory.length + 1));
     if (wanted === undefined) return false;
-    const { mode } = await lstat(path);
+    const { mode, uid } = await lstat(path);
+    if (wanted.uid !== undefined && wanted.uid !== uid) return false;
     if ((mode & 0o7777) !== (wanted.mode & 0o7777) || !wanted.data.equals(await readFile(path))) return false;
   }
   return true;

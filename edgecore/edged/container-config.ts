@@ -1,8 +1,10 @@
 /** From a container in a pod's spec to what the runtime is asked to create. */
 
 import { join } from 'node:path';
+import type { ContainerUser } from './container-user.ts';
 import { expand } from './expand.ts';
 import { type Pod, type PodContainer, podNamespace } from './pod.ts';
+import { podHostname } from './pod-hostname.ts';
 import { linuxSandbox, portMappings } from './pod-linux.ts';
 import {
   annotation,
@@ -13,9 +15,6 @@ import {
   type Sandbox,
   type SandboxConfig,
 } from './runtime/runtime-service.ts';
-
-/** What the kernel takes. */
-const hostnameMax = 63;
 
 export function podLabels(pod: Pod): Record<string, string> {
   return {
@@ -41,7 +40,11 @@ export function sandboxLogDirectory(
 export function sandboxConfig(
   pod: Pod,
   attempt: number,
-  { podLogs, dns }: { readonly podLogs: string; readonly dns: DnsConfig | undefined },
+  {
+    podLogs,
+    dns,
+    clusterDomain,
+  }: { readonly podLogs: string; readonly dns: DnsConfig | undefined; readonly clusterDomain: string },
 ): SandboxConfig {
   const { name, uid } = pod.metadata;
   return {
@@ -49,7 +52,7 @@ export function sandboxConfig(
     podName: name,
     podNamespace: podNamespace(pod),
     attempt,
-    hostname: (pod.spec.hostname || name).slice(0, hostnameMax).replace(/[.-]+$/, ''),
+    hostname: podHostname(pod, clusterDomain),
     logDirectory: podLogDirectory(pod, podLogs),
     hostNetwork: pod.spec.hostNetwork ?? false,
     labels: podLabels(pod),
@@ -57,6 +60,8 @@ export function sandboxConfig(
     dns,
     portMappings: portMappings(pod),
     linux: linuxSandbox(pod),
+    // Objects of that kind do not come to an edge; by convention a class has the name of its handler.
+    runtimeHandler: pod.spec.runtimeClassName || undefined,
   };
 }
 
@@ -64,11 +69,16 @@ export function containerConfig(
   pod: Pod,
   container: PodContainer,
   start: { readonly attempt: number; readonly backoffMs: number },
-  env: ReadonlyMap<string, string>,
-  mounts: readonly Mount[],
+  {
+    env,
+    mounts,
+    user,
+  }: {
+    readonly env: ReadonlyMap<string, string>;
+    readonly mounts: readonly Mount[];
+    readonly user: ContainerUser;
+  },
 ): ContainerConfig {
-  const own = container.securityContext;
-  const common = pod.spec.securityContext;
   return {
     name: container.name,
     attempt: start.attempt,
@@ -78,8 +88,7 @@ export function containerConfig(
     workingDir: container.workingDir || undefined,
     env,
     mounts,
-    runAsUser: own?.runAsUser ?? common?.runAsUser ?? undefined,
-    runAsGroup: own?.runAsGroup ?? common?.runAsGroup ?? undefined,
+    ...user,
     logPath: `${container.name}/${start.attempt}.log`,
     labels: { ...podLabels(pod), [label.containerName]: container.name },
     annotations: { [annotation.backoffMs]: String(start.backoffMs) },

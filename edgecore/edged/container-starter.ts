@@ -10,6 +10,8 @@ import { CancelledError, describeError } from '#protocol/errors.ts';
 import { parseQuantity } from '#protocol/quantity.ts';
 import { type ClusterObjects, ObjectUnavailableError } from './cluster-objects.ts';
 import { containerConfig } from './container-config.ts';
+import { type ContainerMountsParts, mountsOf } from './container-mounts.ts';
+import { asksImage, containerUser, type ImageUser } from './container-user.ts';
 import { ContainerConfigError, resolveEnv } from './env.ts';
 import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
@@ -18,16 +20,18 @@ import type { Pod, PodContainer } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { ImageError, type PodImages } from './pod-images.ts';
 import { linuxContainer } from './pod-linux.ts';
-import { type Mount, RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
-import { mountsOf, type Volumes } from './volumes.ts';
+import { RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
+import type { Volumes } from './volumes.ts';
 
-export interface StarterComponents {
+export interface StarterComponents extends ContainerMountsParts {
   readonly runtime: RuntimeService;
   readonly volumes: Volumes;
   readonly objects: ClusterObjects;
   readonly events: EventRecorder;
   /** Undefined where containers have no root of their own. */
   readonly files: PodFiles | undefined;
+  /** Where the profiles lie that pods name. */
+  readonly seccompDirectory: string;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -64,7 +68,8 @@ export class ContainerStarter {
     const { name } = container;
     const imageId = await this.#images?.obtain(pod, container, step.attempt);
     if (this.#images !== undefined && imageId === undefined) return undefined;
-    const config = await unlessAborted(this.#configOf(pod, container, step, around), this.#ending);
+    const user = await this.#imageUser(pod, container, imageId);
+    const config = await unlessAborted(this.#configOf(pod, container, step, around, user), this.#ending);
     const id = await runtime.createContainer(step.sandboxId, { ...config, imageId });
     try {
       events.pod(pod, 'Normal', 'Created', `Created container: ${name}`, name);
@@ -77,29 +82,35 @@ export class ContainerStarter {
     return id;
   }
 
+  /** Without images containers run as edgecore does. */
+  async #imageUser(pod: Pod, container: PodContainer, imageId: string | undefined): Promise<ImageUser> {
+    if (imageId === undefined) return { uid: process.geteuid?.() };
+    if (!asksImage(pod, container)) return {};
+    return (await this.#with.runtime.imageStatus(imageId))?.user ?? {};
+  }
+
   async #configOf(
     pod: Pod,
     container: PodContainer,
     step: Extract<Step, { do: 'start' }>,
     around: PodSurroundings,
+    imageUser: ImageUser,
   ) {
     const { volumes, objects, files } = this.#with;
-    let mounts: readonly Mount[];
-    try {
-      const prepared = await volumes.prepare(pod, around);
-      this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
-      mounts = await mountsOf(container, prepared);
-    } catch (error) {
+    const prepared = await volumes.prepare(pod, around).catch((error: unknown) => {
       throw error instanceof CancelledError ? error : new VolumeFailure(error);
-    }
+    });
+    this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
     const env = await resolveEnv(pod, container, objects, around);
-    const config = containerConfig(pod, container, step, env, mounts);
+    const mounts = await mountsOf(pod, container, prepared, env, this.#with);
+    const user = containerUser(pod, container, imageUser);
+    const config = containerConfig(pod, container, step, { env, mounts, user });
     if (files === undefined) return config;
     const memoryBytes = parseQuantity(around.allocatable.memory ?? '0') || 0;
     return {
       ...config,
       mounts: [...mounts, ...(await files.mounts(pod, container, step.attempt, around.podIp))],
-      linux: linuxContainer(pod, container, memoryBytes),
+      linux: linuxContainer(pod, container, memoryBytes, this.#with.seccompDirectory),
     };
   }
 

@@ -25,6 +25,7 @@ import { createEventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
 import { ImagePulls } from './image-pulls.ts';
 import { LeaseKeeper } from './lease.ts';
+import { createMachineMounts } from './machine-mounts.ts';
 import { MirrorPods } from './mirror-pods.ts';
 import { type NodeFacts, readNodeFacts } from './node-facts.ts';
 import { NodeStatus } from './node-status.ts';
@@ -197,7 +198,10 @@ class Edged {
     const { hostnameOverride: nodeName, tailoredKubeletConfig: kubelet } = options;
     const log = this.#log;
     const objects = createClusterObjects({ bus, clock });
-    const volumes = createVolumes(options.rootDirectory, { objects, clock, log, memoryPlaces });
+    const mounts = createMachineMounts();
+    const root = options.rootDirectory;
+    const podDirectory = (uid: string) => join(root, 'pods', uid);
+    const volumes = createVolumes(root, { objects, clock, log, memoryPlaces, mounts });
     const worker: PodWorkerComponents = {
       runtime,
       runtimeName,
@@ -208,7 +212,11 @@ class Edged {
       events: createEventRecorder({ nodeName, enabled: options.reportEvent }, { bus, clock }),
       around,
       pulls: usesImages ? new ImagePulls(runtime) : undefined,
-      files: usesImages ? createPodFiles((uid) => join(options.rootDirectory, 'pods', uid)) : undefined,
+      files: usesImages ? createPodFiles(podDirectory, kubelet.clusterDomain) : undefined,
+      mounts,
+      podDirectory,
+      seccompDirectory: join(root, 'seccomp'),
+      clusterDomain: kubelet.clusterDomain,
       dnsOf: createPodDns(kubelet),
       podLogs: kubelet.podLogsDir,
       clock,

@@ -3,9 +3,10 @@
  * which it may write why it ended. They lie in the pod's directory and go with it.
  */
 
-import { chmod, mkdir, open, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Pod, PodContainer } from './pod.ts';
+import { fullHostname, shortHostname } from './pod-hostname.ts';
 import type { Mount } from './runtime/runtime-service.ts';
 
 export interface PodFiles {
@@ -18,7 +19,11 @@ const messageBytesMax = 4096;
 const hostsPath = '/etc/hosts';
 const messagePath = '/dev/termination-log';
 
-export function createPodFiles(podDirectory: (podUid: string) => string): PodFiles {
+export function createPodFiles(
+  podDirectory: (podUid: string) => string,
+  clusterDomain: string,
+  machineHosts = hostsPath,
+): PodFiles {
   const messageFile = (podUid: string, name: string, attempt: number) =>
     join(podDirectory(podUid), 'containers', name, String(attempt));
   return {
@@ -31,9 +36,12 @@ export function createPodFiles(podDirectory: (podUid: string) => string): PodFil
       await chmod(message, 0o666);
       const mounts = [mount(message, container.terminationMessagePath || messagePath)];
       const ownHosts = container.volumeMounts.some((it) => it.mountPath === hostsPath);
-      if (!pod.spec.hostNetwork && !ownHosts) {
+      if (!ownHosts) {
         const hosts = join(podDirectory(uid), 'etc-hosts');
-        await writeFile(hosts, hostsFile(pod, podIp), { mode: 0o644 });
+        const text = pod.spec.hostNetwork
+          ? withAliases(pod, await readFile(machineHosts, 'utf8').catch(() => ''))
+          : hostsFile(pod, podIp, clusterDomain);
+        await writeFile(hosts, text, { mode: 0o644 });
         mounts.push(mount(hosts, hostsPath));
       }
       return mounts;
@@ -52,22 +60,23 @@ export function createPodFiles(podDirectory: (podUid: string) => string): PodFil
   };
 }
 
-export function hostsFile(pod: Pod, podIp: string): string {
-  const { name } = pod.metadata;
-  const { hostname, subdomain, hostAliases } = pod.spec;
-  const own = hostname || name;
-  const names = subdomain ? `${own}.${subdomain} ${own}` : own;
-  return [
+export function hostsFile(pod: Pod, podIp: string, clusterDomain: string): string {
+  const full = fullHostname(pod, clusterDomain);
+  const names = [...(full === undefined ? [] : [full]), shortHostname(pod)];
+  const lines = [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',
     'fe00::0\tip6-localnet',
     'fe00::0\tip6-mcastprefix',
     'fe00::1\tip6-allnodes',
     'fe00::2\tip6-allrouters',
-    `${podIp}\t${names}`,
-    ...hostAliases.map((it) => `${it.ip}\t${it.hostnames.join('\t')}`),
-    '',
-  ].join('\n');
+    `${podIp}\t${names.join('\t')}`,
+  ];
+  return withAliases(pod, `${lines.join('\n')}\n`);
+}
+
+function withAliases({ spec }: Pod, hosts: string): string {
+  return hosts + spec.hostAliases.map(({ ip, hostnames }) => `${ip}\t${hostnames.join('\t')}\n`).join('');
 }
 
 function mount(hostPath: string, containerPath: string): Mount {

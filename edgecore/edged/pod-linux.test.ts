@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { containerUser, type ImageUser } from './container-user.ts';
 import { parseResolvConf, podDns } from './dns.ts';
 import { type Pod, podSchema } from './pod.ts';
 import { hostsFile } from './pod-files.ts';
+import { podHostname } from './pod-hostname.ts';
 import { linuxContainer, linuxResources, linuxSandbox, portMappings } from './pod-linux.ts';
 
 const gib = 2 ** 30;
@@ -65,21 +67,26 @@ describe('what a pod asks of namespaces and rights', () => {
         securityContext: { fsGroup: 7, supplementalGroups: [5], seccompProfile: { type: 'RuntimeDefault' } },
       },
     );
-    expect(linuxContainer(pod, first(pod), gib)).toMatchObject({
+    expect(linuxContainer(pod, first(pod), gib, '/profiles')).toMatchObject({
       privileged: false,
       readOnlyRoot: true,
       noNewPrivileges: true,
       addCapabilities: ['NET_ADMIN'],
       dropCapabilities: ['ALL'],
       supplementalGroups: [5, 7],
-      seccomp: { localhost: 'p.json' },
+      seccomp: { localhost: '/profiles/p.json' },
     });
     expect(linuxSandbox(pod)).toMatchObject({ seccomp: 'RuntimeDefault', privileged: false });
   });
 
-  it('refuses root where the pod forbids it', () => {
-    const pod = podOf({ securityContext: { runAsUser: 0 } }, { securityContext: { runAsNonRoot: true } });
-    expect(() => linuxContainer(pod, first(pod), gib)).toThrow('non-root');
+  it.each(['', '/etc/p.json', 'a/../../p.json'])('takes no seccomp profile from %j', (localhostProfile) => {
+    const pod = podOf({ securityContext: { seccompProfile: { type: 'Localhost', localhostProfile } } });
+    expect(() => linuxContainer(pod, first(pod), gib, '/profiles')).toThrow('must be a path below /profiles');
+  });
+
+  it('lets a seccomp profile of a kind that it does not know not become none', () => {
+    const pod = podOf({ securityContext: { seccompProfile: { type: 'Stricter' } } });
+    expect(() => linuxContainer(pod, first(pod), gib, '/profiles')).toThrow('unknown seccomp profile type');
   });
 
   it('maps host ports, but not those of a pod that has the host network anyway', () => {
@@ -130,7 +137,58 @@ describe('the resolver of a pod', () => {
 
 it('names a pod and its aliases in its hosts file', () => {
   const hostAliases = [{ ip: '192.0.2.5', hostnames: ['db', 'db.lan'] }];
-  const text = hostsFile(podOf({}, { hostname: 'h', subdomain: 'web', hostAliases }), '10.1.2.3');
+  const text = hostsFile(
+    podOf({}, { hostname: 'h', subdomain: 'web', hostAliases }),
+    '10.1.2.3',
+    'edge.test',
+  );
   expect(text).toContain('127.0.0.1\tlocalhost\n');
-  expect(text).toContain('\n10.1.2.3\th.web h\n192.0.2.5\tdb\tdb.lan\n');
+  expect(text).toContain('\n10.1.2.3\th.web.shop.svc.edge.test\th\n192.0.2.5\tdb\tdb.lan\n');
+});
+
+describe('the hostname of a pod', () => {
+  it('is its name, or what it says, or its full name where it asks for that and has one', () => {
+    expect(podHostname(podOf({}), '')).toBe('p');
+    expect(podHostname(podOf({}, { hostname: 'h', setHostnameAsFQDN: true }), 'edge.test')).toBe('h');
+    const full = podOf({}, { hostname: 'h', subdomain: 'web', setHostnameAsFQDN: true });
+    expect(podHostname(full, 'edge.test')).toBe('h.web.shop.svc.edge.test');
+    expect(podHostname(full, '')).toBe('h.web.shop.svc');
+  });
+
+  it('is refused in the kubelet’s words when the kernel would not take it', () => {
+    const long = podOf({}, { hostname: 'h'.repeat(50), subdomain: 'web', setHostnameAsFQDN: true });
+    expect(() => podHostname(long, 'edge.test')).toThrow(/too long \(64 characters is the max, 73 /);
+  });
+});
+
+describe('the user of a container', () => {
+  const userOf = (own: object, common: object, image: ImageUser = {}) => {
+    const pod = podOf({ securityContext: own }, { securityContext: common });
+    return containerUser(pod, first(pod), image);
+  };
+  const nonRoot = { runAsNonRoot: true };
+
+  it('is the container’s own, else the pod’s, else the image’s', () => {
+    expect(userOf({ runAsUser: 5 }, { runAsUser: 6, runAsGroup: 7 })).toEqual({
+      runAsUser: 5,
+      runAsGroup: 7,
+    });
+    expect(userOf({}, {})).toEqual({ runAsUser: undefined, runAsGroup: undefined });
+    expect(userOf({ runAsGroup: 7 }, {}, { uid: 9 })).toEqual({ runAsUser: 9, runAsGroup: 7 });
+    expect(userOf({ runAsGroup: 7 }, {}, {})).toEqual({ runAsUser: 0, runAsGroup: 7 });
+    expect(userOf({}, nonRoot, { uid: 9 })).toEqual({ runAsUser: undefined, runAsGroup: undefined });
+  });
+
+  it.each([
+    [{ runAsUser: 0 }, {}, "container's runAsUser breaks non-root policy"],
+    [{}, {}, 'container has runAsNonRoot and image will run as root'],
+    [{}, { uid: 0 }, 'container has runAsNonRoot and image will run as root'],
+    [
+      {},
+      { name: 'www' },
+      'container has runAsNonRoot and image has non-numeric user (www), cannot verify user is non-root',
+    ],
+  ])('%j of an image of %j must not be root', (own, image, words) => {
+    expect(() => userOf(own, nonRoot, image)).toThrow(`${words} (pod: "p_shop(u)", container: main)`);
+  });
 });

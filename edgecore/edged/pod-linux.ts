@@ -3,6 +3,7 @@
  * and limits, and of the out-of-memory score, are the kubelet's, because people tune their pods by them.
  */
 
+import { join } from 'node:path';
 import { parseQuantity } from '#protocol/quantity.ts';
 import { ContainerConfigError } from './env.ts';
 import type { Pod, PodContainer } from './pod.ts';
@@ -31,7 +32,8 @@ export function linuxSandbox(pod: Pod): LinuxSandbox {
     privileged: everyContainer(pod).some((it) => it.securityContext?.privileged ?? false),
     supplementalGroups: groupsOf(pod),
     sysctls: Object.fromEntries((securityContext?.sysctls ?? []).map(({ name, value }) => [name, value])),
-    seccomp: seccompOf(securityContext?.seccompProfile),
+    // A profile of its own is for the pod's containers, not for what holds its namespaces.
+    seccomp: securityContext?.seccompProfile?.type === 'Unconfined' ? 'Unconfined' : 'RuntimeDefault',
   };
 }
 
@@ -46,15 +48,15 @@ export function portMappings(pod: Pod): readonly PortMapping[] {
   );
 }
 
-/** @throws ContainerConfigError when the pod forbids the user that it names. */
+/** @throws ContainerConfigError for a profile that cannot be meant. */
 export function linuxContainer(
   pod: Pod,
   container: PodContainer,
   memoryCapacityBytes: number,
+  seccompDirectory: string,
 ): LinuxContainer {
   const own = container.securityContext;
   const common = pod.spec.securityContext;
-  refuseRoot(pod, container);
   const privileged = own?.privileged ?? false;
   return {
     privileged,
@@ -63,7 +65,7 @@ export function linuxContainer(
     addCapabilities: own?.capabilities?.add ?? [],
     dropCapabilities: own?.capabilities?.drop ?? [],
     supplementalGroups: groupsOf(pod),
-    seccomp: seccompOf(own?.seccompProfile ?? common?.seccompProfile),
+    seccomp: seccompOf(own?.seccompProfile ?? common?.seccompProfile, seccompDirectory),
     resources: linuxResources(pod, container, memoryCapacityBytes),
   };
 }
@@ -94,24 +96,23 @@ function oomScore(pod: Pod, requestedBytes: number, capacityBytes: number): numb
   return Math.min(oomMax - 1, Math.max(oomMax + oomOfGuaranteed, score));
 }
 
-function refuseRoot(pod: Pod, container: PodContainer): void {
-  const own = container.securityContext;
-  const common = pod.spec.securityContext;
-  const user = own?.runAsUser ?? common?.runAsUser;
-  if ((own?.runAsNonRoot ?? common?.runAsNonRoot) && user === 0)
-    throw new ContainerConfigError("container's runAsUser breaks non-root policy");
-}
-
 function groupsOf(pod: Pod): readonly number[] {
   const { supplementalGroups, fsGroup } = pod.spec.securityContext ?? {};
   return [...(supplementalGroups ?? []), ...(typeof fsGroup === 'number' ? [fsGroup] : [])];
 }
 
+/** A profile that is not understood must not become none. */
 function seccompOf(
   profile: { type: string; localhostProfile?: string | null | undefined } | null | undefined,
+  directory: string,
 ): SeccompProfile | undefined {
-  if (profile?.type === 'RuntimeDefault' || profile?.type === 'Unconfined') return profile.type;
-  return profile?.localhostProfile ? { localhost: profile.localhostProfile } : undefined;
+  if (!profile) return undefined;
+  const { type, localhostProfile: name } = profile;
+  if (type === 'RuntimeDefault' || type === 'Unconfined') return type;
+  if (type !== 'Localhost') throw new ContainerConfigError(`unknown seccomp profile type ${type}`);
+  if (!name || name.startsWith('/') || name.split('/').includes('..'))
+    throw new ContainerConfigError(`localhostProfile "${name ?? ''}" must be a path below ${directory}`);
+  return { localhost: join(directory, name) };
 }
 
 function everyContainer(pod: Pod): readonly PodContainer[] {

@@ -14,6 +14,7 @@ import type { CloudRequests } from './cloud-requests.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { podLogDirectory, sandboxConfig } from './container-config.ts';
 import { ContainerHooks } from './container-hooks.ts';
+import type { ContainerMountsParts } from './container-mounts.ts';
 import { ContainerStarter, explain } from './container-starter.ts';
 import { ContainerStops } from './container-stops.ts';
 import type { EventRecorder } from './events.ts';
@@ -39,7 +40,7 @@ import { retryMaxMs, retryMs, type StartFailure, StartFailures, sandboxKey } fro
 import type { StatusReporter } from './status-sender.ts';
 import type { Volumes } from './volumes.ts';
 
-export interface PodWorkerComponents {
+export interface PodWorkerComponents extends ContainerMountsParts {
   readonly runtime: RuntimeService;
   readonly runtimeName: string;
   /** Undefined where images are not used. */
@@ -54,6 +55,9 @@ export interface PodWorkerComponents {
   readonly around: () => PodSurroundings;
   readonly dnsOf: (pod: Pod) => Promise<DnsConfig | undefined>;
   readonly podLogs: string;
+  /** Where the profiles lie that pods name. */
+  readonly seccompDirectory: string;
+  readonly clusterDomain: string;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -259,12 +263,12 @@ export class PodWorker {
   }
 
   async #runSandbox({ attempt, replaces }: Extract<Step, { do: 'run-sandbox' }>): Promise<boolean> {
-    const { runtime, podLogs, dnsOf } = this.#with;
+    const { runtime, podLogs, dnsOf, clusterDomain } = this.#with;
     if (this.#failures.blocks(sandboxKey) !== undefined) return false;
     try {
       for (const id of replaces) await runtime.stopPodSandbox(id);
       const dns = await dnsOf(this.#pod);
-      await runtime.runPodSandbox(sandboxConfig(this.#pod, attempt, { podLogs, dns }));
+      await runtime.runPodSandbox(sandboxConfig(this.#pod, attempt, { podLogs, dns, clusterDomain }));
       this.#failures.clear(sandboxKey);
       return true;
     } catch (error) {

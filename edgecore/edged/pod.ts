@@ -130,6 +130,7 @@ export const containerSchema = z.looseObject({
       mountPath: z.string(),
       readOnly: z.boolean().nullish(),
       subPath: z.string().nullish(),
+      subPathExpr: z.string().nullish(),
       mountPropagation: z.enum(['None', 'HostToContainer', 'Bidirectional']).nullish(),
     }),
   ),
@@ -165,7 +166,7 @@ const configMapSource = z.looseObject({
 
 export const volumeSchema = z.looseObject({
   name: z.string(),
-  emptyDir: z.looseObject({ medium: z.string().nullish() }).nullish(),
+  emptyDir: z.looseObject({ medium: z.string().nullish(), sizeLimit: quantity.nullish() }).nullish(),
   hostPath: z.looseObject({ path: z.string(), type: z.string().nullish() }).nullish(),
   configMap: configMapSource.extend({ defaultMode: z.number().nullish() }).nullish(),
   secret: z
@@ -214,6 +215,8 @@ export const podSchema = z.looseObject({
     nodeName: z.string().nullish(),
     hostname: z.string().nullish(),
     subdomain: z.string().nullish(),
+    setHostnameAsFQDN: z.boolean().nullish(),
+    runtimeClassName: z.string().nullish(),
     hostNetwork: z.boolean().nullish(),
     hostPID: z.boolean().nullish(),
     hostIPC: z.boolean().nullish(),

@@ -72,12 +72,28 @@ async function renderProjected(
           pod: { name: pod.metadata.name, uid: pod.metadata.uid },
         },
       );
-      files.set(path, { data: Buffer.from(token), mode });
+      files.set(path, { data: Buffer.from(token), ...tokenAccess(pod, mode) });
       const atMs = nowMs + Math.max(60_000, (expiresAtMs - nowMs) * 0.8);
       refreshAtMs = Math.min(atMs, refreshAtMs ?? atMs);
     }
   }
   return { files, refreshAtMs };
+}
+
+/** A token is its pod's alone, where the pod says who that is. */
+function tokenAccess(pod: Pod, mode: number): Pick<VolumeFile, 'mode' | 'uid'> {
+  const { securityContext: common, containers, initContainers } = pod.spec;
+  const users = new Set(
+    [...initContainers, ...containers].map((it) => it.securityContext?.runAsUser ?? common?.runAsUser),
+  );
+  const [user] = users;
+  const uid = users.size === 1 && typeof user === 'number' && isRoot() ? user : undefined;
+  const isPrivate = uid !== undefined || typeof common?.fsGroup === 'number';
+  return { mode: isPrivate && isRoot() ? 0o600 : mode, uid };
+}
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0;
 }
 
 async function addKeys(

@@ -1,5 +1,17 @@
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,9 +21,10 @@ import { CancelledError } from '#protocol/errors.ts';
 import { itUnless } from '#test/describe-unless.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects, TokenRequest } from './cluster-objects.ts';
+import { createMachineMounts } from './machine-mounts.ts';
 import { type Pod, podSchema } from './pod.ts';
 import { secretDirectories } from './secret-directory.ts';
-import { createVolumes, mountsOf, type Volumes } from './volumes.ts';
+import { createVolumes, type Volumes } from './volumes.ts';
 
 const around = { nodeName: 'edge-1', hostIp: '192.0.2.7', podIp: '192.0.2.7', allocatable: {} };
 
@@ -21,6 +34,7 @@ describe('volumes', () => {
   let volumes: Volumes;
   const known = new Map<string, Record<string, string>>();
   const tokens: TokenRequest[] = [];
+  const mounts = createMachineMounts();
   const objects: ClusterObjects = {
     async data(kind, namespace, name) {
       const entries = known.get(`${namespace}/${kind}/${name}`);
@@ -35,7 +49,7 @@ describe('volumes', () => {
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'hawser-volumes-'));
     clock = new ManualClock();
-    volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces: [] });
+    volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces: [], mounts });
     known.clear();
     tokens.length = 0;
   });
@@ -55,7 +69,7 @@ describe('volumes', () => {
     async () => {
       const memory = await mkdtemp('/dev/shm/hawser-test-');
       const memoryPlaces = [join(root, 'no tmpfs'), memory];
-      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces });
+      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces, mounts });
       known.set('n/configmap/m', { 'a.txt': 'one' });
       known.set('n/secret/s', { password: 'hidden' });
       const { paths } = await prepare(
@@ -70,7 +84,7 @@ describe('volumes', () => {
       expect(await readFile(join(inMemory, 'pods/u/volumes/token/token'), 'utf8')).toBe('token-1');
       expect(await readdir(join(root, 'pods/u/volumes'))).toEqual(['map']);
       // Known after a restart, too, before any secret was asked for.
-      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces });
+      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces, mounts });
       expect(await volumes.present()).toEqual(['u']);
       await volumes.remove('u');
       expect([await volumes.present(), await readdir(join(inMemory, 'pods'))]).toEqual([[], []]);
@@ -165,7 +179,7 @@ describe('volumes', () => {
         return { token: 'late', expiresAtMs: clock.now() + 3_600_000 };
       },
     };
-    volumes = createVolumes(root, { objects: slow, clock, log: silentLog, memoryPlaces: [] });
+    volumes = createVolumes(root, { objects: slow, clock, log: silentLog, memoryPlaces: [], mounts });
     const sources = [{ serviceAccountToken: { path: 'token' } }];
     const all = [
       { name: 'e', emptyDir: {} },
@@ -204,16 +218,72 @@ describe('volumes', () => {
       ).rejects.toMatchObject({ code: 'volume-path' });
     await expect(prepare({ name: '../x', emptyDir: {} })).rejects.toThrow('cannot name a directory');
     await expect(volumes.remove('../x')).rejects.toThrow('cannot name a directory');
-    const prepared = await prepare({ name: 'e', emptyDir: {} });
-    const container = (subPath: string) =>
-      podSchema.parse({
-        metadata: { name: 'p', uid: 'u' },
-        spec: { containers: [{ name: 'c', volumeMounts: [{ name: 'e', mountPath: '/m', subPath }] }] },
-      }).spec.containers[0];
-    const escaping = container('a/../../x');
-    const inside = container('a/b');
-    if (escaping === undefined || inside === undefined) throw new Error('no container');
-    await expect(mountsOf(escaping, prepared)).rejects.toThrow('must not leave the volume');
-    expect(await mountsOf(inside, prepared)).toMatchObject([{ hostPath: at('e/a/b'), containerPath: '/m' }]);
+  });
+
+  it('lets anybody in the pod write to an emptyDir, whatever the umask', async () => {
+    await prepare({ name: 'e', emptyDir: {} });
+    expect((await stat(at('e'))).mode & 0o7777).toBe(0o777);
+    await chmod(at('e'), 0o700);
+    await prepare({ name: 'e', emptyDir: {} });
+    expect((await stat(at('e'))).mode & 0o7777).toBe(0o700);
+  });
+
+  const needsRoot = process.getuid?.() === 0 ? undefined : 'only root mounts, and gives files away';
+
+  itUnless(needsRoot, 'gives volumes to the group of the pod', async () => {
+    known.set('n/configmap/m', { 'a.txt': 'one' });
+    const pod = podSchema.parse({
+      metadata: { name: 'p', namespace: 'n', uid: 'u' },
+      spec: {
+        securityContext: { fsGroup: 4321, runAsUser: 1234 },
+        containers: [{ name: 'c' }],
+        volumes: [
+          { name: 'e', emptyDir: {} },
+          { name: 'm', configMap: { name: 'm', items: [{ key: 'a.txt', path: 'in/a', mode: 0o400 }] } },
+          { name: 't', projected: { sources: [{ serviceAccountToken: { path: 'token' } }] } },
+        ],
+      },
+    });
+    await volumes.prepare(pod, around);
+    const told = async (path: string) => {
+      const { uid, gid, mode } = await stat(at(path));
+      return `${uid}:${gid} ${(mode & 0o7777).toString(8)}`;
+    };
+    expect(await told('e')).toBe('0:4321 2777');
+    expect(await told('m')).toBe('0:4321 2755');
+    expect(await told('m/in')).toBe('0:4321 2755');
+    expect(await told('m/in/a')).toBe('0:4321 440');
+    expect(await told('t/token')).toBe('1234:4321 640');
+    const before = await readlink(at('m/..data'));
+    await volumes.prepare(pod, around);
+    expect(await readlink(at('m/..data'))).toBe(before);
+  });
+
+  itUnless(
+    needsRoot,
+    'mounts memory of the size that is asked, which outlives edgecore and goes with the pod',
+    async () => {
+      const memory = { name: 'e', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } };
+      await prepare(memory);
+      expect(await statfs(at('e'))).toMatchObject({ type: 0x01021994, blocks: 256, bsize: 4096 });
+      await writeFile(at('e', 'kept'), 'x');
+      await expect(writeFile(at('e', 'large'), Buffer.alloc(2 << 20))).rejects.toMatchObject({
+        code: 'ENOSPC',
+      });
+      volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces: [], mounts });
+      await prepare(memory);
+      expect(await readFile(at('e', 'kept'), 'utf8')).toBe('x');
+      await volumes.remove('u');
+      expect(await mounts.isMounted(at('e'))).toBe(false);
+      expect(await volumes.present()).toEqual([]);
+    },
+  );
+
+  itUnless(needsRoot, 'deletes nothing while something stays mounted below', async () => {
+    const stuck = { ...mounts, unmountBelow: async () => Promise.reject(new Error('busy')) };
+    volumes = createVolumes(root, { objects, clock, log: silentLog, memoryPlaces: [], mounts: stuck });
+    await prepare({ name: 'e', emptyDir: {} });
+    await expect(volumes.remove('u')).rejects.toThrow('busy');
+    expect(await volumes.present()).toEqual(['u']);
   });
 });

@@ -5,16 +5,17 @@
  */
 
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
-import { join, normalize } from 'node:path';
+import { join } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
+import { isInMemory, makeEmptyDir } from './empty-dir.ts';
 import { ContainerConfigError } from './env.ts';
 import type { PodSurroundings } from './fields.ts';
-import type { Pod, PodContainer, PodVolume } from './pod.ts';
-import type { Mount } from './runtime/runtime-service.ts';
+import type { MachineMounts } from './machine-mounts.ts';
+import type { Pod, PodVolume } from './pod.ts';
 import { createSecretDirectory, secretDirectories } from './secret-directory.ts';
 import { renderVolume } from './volume-files.ts';
 
@@ -57,24 +58,23 @@ class Preparation {
   }
 }
 
-/** The volume that service-account admission adds to every pod; nobody asked for it. */
-const admissionVolume = /^kube-api-access-[a-z0-9]+$/;
-
 export interface VolumesComponents {
   readonly objects: ClusterObjects;
   readonly clock: Clock;
   readonly log: Log;
   /** Where a tmpfs may be, for what must not reach the disk. */
   readonly memoryPlaces: readonly string[];
+  readonly mounts: MachineMounts;
 }
 
 export function createVolumes(root: string, components: VolumesComponents): Volumes {
-  const { objects, clock, log, memoryPlaces } = components;
+  const { objects, clock, log, memoryPlaces, mounts } = components;
   const podsDirectories = [root, ...secretDirectories(root, memoryPlaces)].map((at) => join(at, 'pods'));
   const secretDirectory = createSecretDirectory(root, memoryPlaces, log);
   const underway = new Set<Preparation>();
   const pathOf = (pod: Pod, volume: PodVolume) => {
-    const directory = volume.secret || volume.projected ? secretDirectory() : root;
+    const inMemory = volume.secret || volume.projected || (isInMemory(volume) && !mounts.allowed);
+    const directory = inMemory ? secretDirectory() : root;
     return join(directory, 'pods', pod.metadata.uid, 'volumes', volume.name);
   };
 
@@ -90,14 +90,15 @@ export function createVolumes(root: string, components: VolumesComponents): Volu
     }
     refuseName(volume.name);
     const path = pathOf(pod, volume);
+    const group = groupOf(pod);
     if (volume.emptyDir) {
-      await preparation.write(() => mkdir(path, { recursive: true, mode: 0o777 }));
+      await preparation.write(() => makeEmptyDir(pod, volume, path, { mounts, group }));
       return { path, refreshAtMs: undefined };
     }
     const rendered = await renderVolume(volume, { pod, objects, around, nowMs: clock.now() });
     if (rendered === undefined)
       throw new ContainerConfigError(`volume ${volume.name}: this kind of volume is not supported here`);
-    await preparation.write(() => writeVolume(path, rendered.files));
+    await preparation.write(() => writeVolume(path, rendered.files, group));
     return { path, refreshAtMs: rendered.refreshAtMs };
   }
 
@@ -123,40 +124,18 @@ export function createVolumes(root: string, components: VolumesComponents): Volu
       refuseName(podUid);
       const open = [...underway].filter((preparation) => preparation.podUid === podUid);
       await Promise.all(open.map((preparation) => preparation.end()));
-      for (const directory of podsDirectories)
-        await rm(join(directory, podUid), { recursive: true, force: true });
+      for (const directory of podsDirectories) {
+        const mine = join(directory, podUid);
+        // Deleting through a mount would delete what a hostPath or a claim leads to.
+        if (mounts.allowed) await mounts.unmountBelow(mine);
+        await rm(mine, { recursive: true, force: true });
+      }
     },
     async present() {
       const found = await Promise.all(podsDirectories.map((directory) => readdir(directory).catch(() => [])));
       return [...new Set(found.flat())];
     },
   };
-}
-
-/** @throws ContainerConfigError when a mount names a volume that the pod lacks, or leaves it. */
-export async function mountsOf(container: PodContainer, volumes: PreparedVolumes): Promise<readonly Mount[]> {
-  const mounts: Mount[] = [];
-  for (const mount of container.volumeMounts) {
-    const path = volumes.paths.get(mount.name);
-    if (path === undefined) throw new ContainerConfigError(`the pod has no volume ${mount.name}`);
-    mounts.push({
-      hostPath: mount.subPath ? await subPathOf(path, mount.subPath) : path,
-      containerPath: mount.mountPath,
-      readOnly: mount.readOnly ?? false,
-      optional: admissionVolume.test(mount.name),
-      propagation: mount.mountPropagation ?? undefined,
-    });
-  }
-  return mounts;
-}
-
-async function subPathOf(volume: string, subPath: string): Promise<string> {
-  const inner = normalize(subPath);
-  if (inner.startsWith('/') || inner.split('/').includes('..'))
-    throw new ContainerConfigError(`subPath "${subPath}" must not leave the volume`);
-  const path = join(volume, inner);
-  if ((await stat(path).catch(() => undefined)) === undefined) await mkdir(path, { recursive: true });
-  return path;
 }
 
 async function checkHostPath(path: string, type: string, name: string): Promise<void> {
@@ -182,4 +161,10 @@ async function checkHostPath(path: string, type: string, name: string): Promise<
 function refuseName(name: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
     throw new ContainerConfigError(`"${name}" cannot name a directory`);
+}
+
+/** Only root gives files to a group that it is not in. */
+function groupOf({ spec }: Pod): number | undefined {
+  const group = spec.securityContext?.fsGroup;
+  return typeof group === 'number' && process.geteuid?.() === 0 ? group : undefined;
 }

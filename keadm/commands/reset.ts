@@ -6,7 +6,7 @@ import { createKubeApi } from '#cloudcore/kube/client.ts';
 import { isNotFound } from '#cloudcore/kube/kube-api.ts';
 import { cloudcoreRbac } from '#cloudcore/kube/rbac.ts';
 import { systemNamespace } from '#protocol/names.ts';
-import { removeSecretVolumes, stopEdgeContainers } from '../edge-containers.ts';
+import { clearVolumes, stopEdgeContainers } from '../edge-containers.ts';
 import { KeadmError } from '../errors.ts';
 import type { Host } from '../host.ts';
 import { Journal, type JournalData, removeJournal } from '../journal.ts';
@@ -35,7 +35,7 @@ export async function resetEdge(options: ResetOptions, host: Host): Promise<void
   await removeServices(journal, layout.libDir, host);
   await host.steps.step('pods of this edge', async () => {
     const were = await stopEdgeContainers(layout);
-    await removeSecretVolumes(layout);
+    await clearVolumes(layout);
     return were ? 'ended' : 'there were none';
   });
   await removePaths(journal, layout.journalFile, host);

@@ -14,7 +14,7 @@ import { CancelledError } from '#protocol/errors.ts';
 import { readToken } from '../commands/gettoken.ts';
 import { init } from '../commands/init.ts';
 import { join } from '../commands/join.ts';
-import { removeSecretVolumes, stopEdgeContainers } from '../edge-containers.ts';
+import { clearVolumes, stopEdgeContainers } from '../edge-containers.ts';
 import { createHost, type Host } from '../host.ts';
 import { edgeLayout } from '../layout.ts';
 import { applyManifest, readPackageManifests } from '../manifests.ts';
@@ -56,7 +56,7 @@ export async function quickstart(options: QuickstartOptions, signal: AbortSignal
     print('\nstopping');
     await services.close();
     await stopEdgeContainers(edgeLayout(edgeDir));
-    await removeSecretVolumes(edgeLayout(edgeDir));
+    await clearVolumes(edgeLayout(edgeDir));
   }
 }
 

@@ -79,6 +79,8 @@ export interface SandboxConfig {
   readonly dns?: DnsConfig | undefined;
   readonly portMappings?: readonly PortMapping[] | undefined;
   readonly linux?: LinuxSandbox | undefined;
+  /** One of several ways to run pods that the runtime knows; undefined: its default. */
+  readonly runtimeHandler?: string | undefined;
 }
 
 export interface DnsConfig {
@@ -240,6 +242,8 @@ export interface Image {
   readonly sizeBytes: number;
   /** The runtime wants it kept. */
   readonly pinned: boolean;
+  /** Who runs in it by default, as far as the image says: by number or by name. */
+  readonly user?: { readonly uid?: number | undefined; readonly name?: string | undefined } | undefined;
 }
 
 export interface PullAuth {

@@ -62,5 +62,7 @@ function common(
 }
 
 export function imageOf(it: CriImage): Image {
-  return { id: it.id, tags: it.repo_tags, digests: it.repo_digests, sizeBytes: it.size, pinned: it.pinned };
+  const user = { uid: it.uid?.value, name: it.username };
+  const { id, repo_tags: tags, repo_digests: digests, size: sizeBytes, pinned } = it;
+  return { id, tags, digests, sizeBytes, pinned, user };
 }

@@ -93,6 +93,8 @@ const image = z.object({
   repo_digests: z.array(z.string()).default([]),
   size: integer,
   pinned: z.boolean().default(false),
+  uid: wrapped,
+  username: z.string().default(''),
 });
 export type CriImage = z.infer<typeof image>;
 export const imagesAnswer = z.object({ images: z.array(image).default([]) });

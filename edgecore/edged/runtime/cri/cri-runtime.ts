@@ -107,7 +107,10 @@ class CriRuntime implements RuntimeService {
     const there = (await this.listPodSandboxes({ podUid })).find((it) => it.attempt === attempt);
     if (there !== undefined) return there.id;
     await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
-    const request = { config: sandboxRequest(config, this.#instance, await this.#podCgroups()) };
+    const request = {
+      config: sandboxRequest(config, this.#instance, await this.#podCgroups()),
+      runtime_handler: config.runtimeHandler ?? '',
+    };
     try {
       const method = 'RuntimeService/RunPodSandbox';
       return (await this.#calls.change(method, request, messages.sandboxIdAnswer)).pod_sandbox_id;
