@@ -17,7 +17,7 @@ export interface FuzzReport {
   readonly at: string;
   readonly targets: readonly TargetReport[];
   readonly faults: readonly string[];
-  /** Bytes after collection. */
+  /** Bytes after collection; before: when the process was warm, see main.ts. */
   readonly heapBefore: number;
   readonly heapAfter: number;
 }
