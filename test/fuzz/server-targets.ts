@@ -192,6 +192,8 @@ function statusVerdict(answer: string): Verdict {
   return status < 300 ? 'taken' : 'refused';
 }
 
+const silentTicksMax = 100;
+
 /** All that comes back for these bytes, until the server closes. */
 function exchange(port: number, ca: string, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -204,17 +206,15 @@ function exchange(port: number, ca: string, text: string): Promise<string> {
     });
     socket.on('error', () => {});
     socket.on('close', () => resolve(answer));
-    // A process that had to wait for its turn finds its timers due before it has looked at its sockets.
-    let turnsLeft = 2;
-    socket.on('timeout', () => {
-      turnsLeft -= 1;
-      if (turnsLeft > 0) {
-        socket.setTimeout(5_000);
-        return;
-      }
+    // In ticks, each with a look at the sockets after it: a process of low priority may wait minutes for its turn.
+    let ticksLeft = silentTicksMax;
+    const ticking = setInterval(() => {
+      ticksLeft -= 1;
+      if (ticksLeft > 0) return;
+      clearInterval(ticking);
       socket.destroy();
       reject(new Error(`no end to the answer for ${JSON.stringify(text.slice(0, 200))}`));
-    });
-    socket.setTimeout(5_000);
+    }, 200);
+    socket.on('close', () => clearInterval(ticking));
   });
 }
