@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** Command line of the API server. */
 
 import { parseArgs } from 'node:util';

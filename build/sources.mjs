@@ -13,7 +13,9 @@ export const entryPoints = {
   quickstart: 'keadm/quickstart/main.ts',
   'process-logs': 'edgecore/edged/runtime/process-logs-main.ts',
   supervise: 'keadm/service/supervise-main.ts',
-  thermometer: 'mapper/main.ts',
+  mapper: 'mapper/hawser-mapper.ts',
+  'modbus-mapper': 'mapper/modbus/main.ts',
+  'thermometer-mapper': 'mapper/thermometer/main.ts',
 };
 
 const folders = ['protocol', 'beehive', 'apiserver', 'cloudcore', 'edgecore', 'keadm', 'mapper', 'build'];

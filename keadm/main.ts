@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The command line of keadm: flags and help; the work is in commands/. */
 
 import { readFileSync } from 'node:fs';

@@ -1,5 +1,6 @@
 /** Section `modules.deviceTwin` of edgecore.yaml. */
 
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 
 export const deviceTwinConfigSchema = z.strictObject({
@@ -9,3 +10,8 @@ export const deviceTwinConfigSchema = z.strictObject({
 });
 
 export type DeviceTwinConfig = z.infer<typeof deviceTwinConfigSchema>;
+
+/** The edge's socket for mappers. */
+export function dmiSocket(sockPath: string): string {
+  return join(sockPath.endsWith('.sock') ? dirname(sockPath) : sockPath, 'dmi.sock');
+}

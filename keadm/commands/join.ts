@@ -12,6 +12,7 @@ import { parseConfig } from '#beehive/config-file.ts';
 import { packageVersion } from '#beehive/package-root.ts';
 import { formatYaml } from '#beehive/yaml.ts';
 import { type EdgecoreConfig, edgecoreFormat } from '#edgecore/config.ts';
+import { dmiSocket } from '#edgecore/devicetwin/config.ts';
 import { bootstrap } from '#edgecore/edgehub/bootstrap.ts';
 import { saveCredentials } from '#edgecore/edgehub/credentials.ts';
 import { CredentialError } from '#edgecore/edgehub/errors.ts';
@@ -49,6 +50,8 @@ export interface Edge {
   readonly nodeName: string;
   /** URL of the MQTT broker for mappers and apps on this machine. */
   readonly broker: string;
+  /** Where it listens for mappers that speak gRPC. */
+  readonly dmiSocket: string;
 }
 
 const defaultCertPort = 10002;
@@ -104,7 +107,9 @@ export async function join(options: JoinOptions, host: Host): Promise<Edge> {
   noteServices([service], host);
   const broker = await brokerUrl(layout, ports);
   host.steps.note(`  MQTT for mappers and apps on this machine: ${broker}`);
-  return { nodeName, broker };
+  const socket = dmiSocket(checked.modules.deviceTwin.dmiSockPath);
+  host.steps.note(`  DMI for mappers on this machine: ${socket}`);
+  return { nodeName, broker, dmiSocket: socket };
 }
 
 function joinPlan(options: JoinOptions, cloud: { host: string; port: number }, layout: EdgeLayout): Plan {

@@ -11,6 +11,7 @@ export interface SampleState {
   readonly podReady: boolean;
   /** What the edge has reported to the cloud since the start; undefined before. */
   readonly reported: string | undefined;
+  readonly reportedOverMqtt: string | undefined;
   readonly lines: readonly [node: string, pod: string, device: string];
 }
 
@@ -19,6 +20,8 @@ export interface SampleNames {
   readonly pod: string;
   readonly device: string;
   readonly property: string;
+  /** The property that an app on the edge reports over MQTT. */
+  readonly overMqtt: string;
 }
 
 /** What stands in the API from before `sinceMs`, of a former start, does not count. */
@@ -42,20 +45,25 @@ export async function readSampleState(
   const podReady = conditionOf(pod?.status?.conditions, 'Ready');
   const container = pod?.status?.containerStatuses?.[0];
   const waiting = container?.state?.waiting;
-  const twin = device?.status?.twins?.find((entry) => entry.propertyName === names.property);
-  const isReportNew = Number(twin?.reported?.metadata?.timestamp ?? 0) >= sinceMs;
-  const reported = isReportNew ? twin?.reported?.value : undefined;
+  const twinOf = (name: string) => device?.status?.twins?.find((entry) => entry.propertyName === name);
+  const reportOf = (name: string) => {
+    const { value, metadata } = twinOf(name)?.reported ?? {};
+    return Number(metadata?.timestamp ?? 0) >= sinceMs && value ? value : undefined;
+  };
+  const reported = reportOf(names.property);
+  const reportedOverMqtt = reportOf(names.overMqtt);
   // Kubernetes' times are whole seconds.
   const isPodNew = Date.parse(container?.state?.running?.startedAt ?? '') >= sinceMs - 1_000;
-  const wanted = twin?.observedDesired?.value;
+  const wanted = twinOf(names.property)?.observedDesired?.value;
   return {
     nodeReady: nodeReady?.status === 'True',
     podReady: isPodNew && podReady?.status === 'True',
-    reported: reported === '' ? undefined : reported,
+    reported,
+    reportedOverMqtt,
     lines: [
       `node    ${names.node}       ${nodeReady?.status === 'True' ? 'Ready' : `not ready: ${nodeReady?.message ?? 'not registered yet'}`}`,
       `pod     ${names.pod}        ${pod?.status?.phase ?? 'absent'}${describeWait(waiting)}, restarts ${container?.restartCount ?? 0}`,
-      `device  ${names.device}  ${names.property} ${reported || 'not reported yet'}${wanted ? `, wanted ${wanted}` : ''}`,
+      `device  ${names.device}  ${names.property} ${reported || 'not reported yet'}${wanted ? `, wanted ${wanted}` : ''}; ${names.overMqtt} ${reportedOverMqtt ?? 'not reported yet'} (by MQTT)`,
     ],
   };
 }

@@ -1,6 +1,7 @@
+#!/usr/bin/env node
 /** The Modbus mapper as a program. */
 
-import { startMapper } from '../sdk/run.ts';
+import { startMapper } from '../hawser-mapper.ts';
 import { ModbusDriver } from './modbus-driver.ts';
 
-await startMapper(ModbusDriver);
+await startMapper(ModbusDriver, { name: 'modbus-mapper', protocol: 'modbus' });

@@ -5,8 +5,7 @@
  */
 
 import { systemClock } from '#beehive/clock.ts';
-import type { Scalar } from '#protocol/dmi/any-value.ts';
-import type { Config, Driver, MapperDevice, MapperProperty } from '../sdk/driver.ts';
+import type { Config, Driver, MapperDevice, MapperProperty, Scalar } from '../hawser-mapper.ts';
 import { MapperError } from '../sdk/mapper-error.ts';
 import { ModbusClient, type Table } from './modbus-client.ts';
 

@@ -9,7 +9,7 @@ import type { Log } from '#beehive/log.ts';
 import type { Random } from '#beehive/random.ts';
 import type { Scalar } from '#protocol/dmi/any-value.ts';
 import { CancelledError, describeError } from '#protocol/errors.ts';
-import type { DeviceState, Driver, DriverClass } from './driver.ts';
+import type { DeviceState, Driver, DriverClass } from '../hawser-mapper.ts';
 import { MapperError } from './mapper-error.ts';
 import type { Push } from './push.ts';
 import { type DeviceSpec, differInWishesOnly, type PropertySpec } from './spec.ts';
@@ -60,6 +60,12 @@ export class DeviceWorker {
   }
 
   start(): void {
+    for (const { property, unserved } of this.#spec.properties) {
+      for (const what of unserved) {
+        const reason = `${what} is nothing that this mapper does: drop it, or use a mapper that does`;
+        this.#say(`serve ${property.name}`, new MapperError(reason, { code: 'refused' }));
+      }
+    }
     this.#loops = this.#run().catch((error: unknown) => {
       if (!(error instanceof CancelledError)) this.#say('device', error);
     });

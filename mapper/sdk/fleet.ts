@@ -1,8 +1,8 @@
 /** The devices and models that the edge has given to this mapper, each device with its worker. */
 
 import type { DeviceMessage, ModelMessage } from '#protocol/dmi/messages.ts';
+import type { DriverClass } from '../hawser-mapper.ts';
 import { DeviceWorker, type WorkerComponents } from './device-worker.ts';
-import type { DriverClass } from './driver.ts';
 import type { Assignment } from './edge-link.ts';
 import { MapperError } from './mapper-error.ts';
 import { deviceSpec } from './spec.ts';

@@ -3,5 +3,5 @@
 import { HawserError } from '#protocol/errors.ts';
 
 export class MapperError extends HawserError<{
-  code: 'refused' | 'unknown' | 'busy' | 'timeout' | 'not-sent';
+  code: 'refused' | 'unknown' | 'busy' | 'timeout' | 'not-sent' | 'unavailable';
 }> {}

@@ -15,8 +15,8 @@ import {
 import { createRpcServer, type RpcHandler } from '#protocol/dmi/rpc.ts';
 import { RpcError } from '#protocol/dmi/rpc-error.ts';
 import { listenUnix } from '#protocol/dmi/unix-socket.ts';
+import type { DriverClass } from '../hawser-mapper.ts';
 import type { MapperConfig } from './config.ts';
-import type { DriverClass } from './driver.ts';
 import { EdgeLink } from './edge-link.ts';
 import { Fleet, idOf } from './fleet.ts';
 import { createPush } from './push.ts';
@@ -33,7 +33,7 @@ export interface MapperComponents {
 /** The edge runs as the same user. */
 const socketMode = 0o660;
 
-/** Runs until the signal is aborted. @throws SocketError, or the system's error, when it cannot listen */
+/** Runs until the signal is aborted. @throws SocketError, UnrecoverableError or the system's error when it cannot listen */
 export async function runMapper(
   config: MapperConfig,
   driverClass: DriverClass,

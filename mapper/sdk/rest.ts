@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Clock } from '#beehive/clock.ts';
+import { UnrecoverableError } from '#beehive/errors.ts';
 import { describeError } from '#protocol/errors.ts';
 import type { DeviceWorker } from './device-worker.ts';
 import type { Fleet } from './fleet.ts';
@@ -24,7 +25,7 @@ interface RestComponents {
 const limits = { connectionsMax: 64, headerBytesMax: 8 * 1024, requestTimeoutMs: 30_000 } as const;
 const prefix = '/api/v1/';
 
-/** @throws the system's error when it cannot listen */
+/** @throws UnrecoverableError when it cannot listen */
 export async function startRest(
   { host, port }: { readonly host: string; readonly port: number },
   components: RestComponents,
@@ -43,7 +44,10 @@ export async function startRest(
   );
   server.maxConnections = limits.connectionsMax;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (cause) => {
+      const text = `the REST interface cannot listen on ${host}:${port}: choose another with --http-port (0 takes a free one) or --address`;
+      reject(new UnrecoverableError(text, { cause }));
+    });
     server.listen({ host, port }, () => resolve());
   });
   const address = server.address();
@@ -71,7 +75,8 @@ async function answer(request: IncomingMessage, components: RestComponents): Pro
     return body === undefined ? { status: 404, body: 'no such path' } : { status: 200, body };
   } catch (error) {
     // The driver's own, or a refusal: in both cases the text is for the caller.
-    return { status: 500, body: describeError(error) };
+    const status = error instanceof MapperError && error.code === 'unavailable' ? 503 : 500;
+    return { status, body: describeError(error) };
   }
 }
 
@@ -104,6 +109,10 @@ async function route(
       },
     };
   }
+  if (what === 'database' && parts.length === 3)
+    throw new MapperError('this mapper keeps no values: ask the database that they are pushed to', {
+      code: 'unavailable',
+    });
   if (what !== 'devicemethod') return undefined;
   const worker = workerOf(fleet, id);
   if (rest.length === 0 && parts.length === 3) return { Data: { Methods: methodsOf(worker, id) } };

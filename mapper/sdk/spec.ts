@@ -2,7 +2,7 @@
 
 import { type Scalar, unpackAny } from '#protocol/dmi/any-value.ts';
 import type { DeviceMessage, ModelMessage } from '#protocol/dmi/messages.ts';
-import type { Config, MapperDevice, MapperProperty } from './driver.ts';
+import type { Config, MapperDevice, MapperProperty } from '../hawser-mapper.ts';
 
 export interface HttpPush {
   readonly url: string;
@@ -25,6 +25,8 @@ export interface PropertySpec {
   readonly reportToCloud: boolean;
   readonly http: HttpPush | undefined;
   readonly mqtt: MqttPush | undefined;
+  /** Asked for, and nothing that this SDK does. */
+  readonly unserved: readonly string[];
 }
 
 export interface DeviceSpec {
@@ -71,6 +73,7 @@ export function deviceSpec(message: DeviceMessage, model: ModelMessage | undefin
         pushMs: cycle(property.reportCycle),
         reportToCloud: property.reportToCloud,
         http: http ? httpPush(http) : undefined,
+        unserved: unservedOf(type, property.pushMethod ?? {}),
         mqtt: mqtt ? { ...mqtt, qos: mqtt.qos === 1 || mqtt.qos === 2 ? mqtt.qos : 0 } : undefined,
       };
     }),
@@ -78,6 +81,19 @@ export function deviceSpec(message: DeviceMessage, model: ModelMessage | undefin
     reportState: status?.reportToCloud ?? false,
     stateMs: cycle(status?.reportCycle ?? 0),
   };
+}
+
+type PushMethod = NonNullable<NonNullable<DeviceMessage['spec']>['properties'][number]['pushMethod']>;
+
+function unservedOf(type: string, { otel, dbMethod, anomalyDetection }: Partial<PushMethod>): string[] {
+  // gRPC fills in what was not sent: a database that is not meant is null.
+  const databases = Object.entries(dbMethod ?? {}).filter(([, config]) => config);
+  return [
+    ...(type.toLowerCase() === 'stream' ? ['type STREAM'] : []),
+    ...(otel ? ['pushMethod.otel'] : []),
+    ...databases.map(([name]) => `pushMethod.dbMethod.${name}`),
+    ...(anomalyDetection ? ['pushMethod.anomalyDetection'] : []),
+  ];
 }
 
 /** Whether only wishes differ: then the driver may stay as it is. */

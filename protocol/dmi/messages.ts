@@ -81,6 +81,9 @@ export const deviceMessageSchema = z.object({
                 mqtt: z
                   .object({ address: text, topic: text, qos: z.number().default(0), retained: flag })
                   .nullish(),
+                otel: z.looseObject({}).nullish(),
+                dbMethod: z.looseObject({}).nullish(),
+                anomalyDetection: z.looseObject({}).nullish(),
               })
               .nullish(),
           }),

@@ -1,8 +1,7 @@
 /** Mappers on the SDK, with real gRPC, at DeviceTwin's own socket. */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createServer as createHttpServer } from 'node:http';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Aedes } from 'aedes';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -10,12 +9,13 @@ import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { systemRandom } from '#beehive/random.ts';
 import { TestEdge } from '#edgecore/devicetwin/test-edge.ts';
+import type { Driver, DriverClass } from '#mapper/hawser-mapper.ts';
 import { ModbusDriver } from '#mapper/modbus/modbus-driver.ts';
 import { type MapperConfig, mapperFormat } from '#mapper/sdk/config.ts';
-import type { Driver, DriverClass } from '#mapper/sdk/driver.ts';
 import { runMapper } from '#mapper/sdk/mapper.ts';
-import { ThermometerDriver } from '#mapper/simulated/thermometer-driver.ts';
+import { ThermometerDriver } from '#mapper/thermometer/thermometer-driver.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { needsModbusServer, startModbusDevice } from '../modbus-device.ts';
 
 const model = {
   metadata: { name: 'm', namespace: 'default', uid: 'm' },
@@ -202,87 +202,81 @@ describe('a mapper on the SDK', () => {
   });
 });
 
-const python = '/usr/bin/python3';
-const hasServer = spawnSync(python, ['-c', 'import pymodbus']).status === 0;
-
-describeUnless(
-  hasServer ? undefined : 'needs a Modbus server (apt-get install python3-pymodbus)',
-  'the Modbus mapper at a real Modbus server',
-  () => {
-    test('reads and writes coils and registers of every width', async () => {
-      const port = await freePort();
-      await modbusServer(port);
-      const property = (name: string, visitors: object, desired?: string) => ({
-        name,
-        ...cycle,
-        reportToCloud: true,
-        visitors: { protocolName: 'modbus', configData: visitors },
-        ...(desired === undefined ? {} : { desired: { value: desired } }),
-      });
-      const types: [string, string, string][] = [
-        ['outside', 'FLOAT', 'ReadOnly'],
-        ['setpoint', 'INT', 'ReadWrite'],
-        ['ratio', 'FLOAT', 'ReadWrite'],
-        ['wide', 'DOUBLE', 'ReadWrite'],
-        ['counter', 'INT', 'ReadWrite'],
-        ['label', 'STRING', 'ReadWrite'],
-        ['on', 'BOOLEAN', 'ReadWrite'],
-      ];
-      const properties = types.map(([name, type, accessMode]) => ({ name, type, accessMode }));
-      edge.object('insert', 'default/devicemodel/m', { ...model, spec: { protocol: 'modbus', properties } });
-      const configData = { ip: '127.0.0.1', port, slaveID: 1 };
-      const spec = device('0', {}, { protocolName: 'modbus', configData }).spec;
-      const holding = 'HoldingRegister';
-      edge.object('insert', 'default/device/t1', {
-        ...device('0'),
-        spec: {
-          ...spec,
-          properties: [
-            property('outside', { register: 'InputRegister', offset: 0, scale: 0.1 }),
-            property('setpoint', { register: holding, offset: 2 }, '-21'),
-            property('ratio', { register: holding, offset: 4, limit: 2, isRegisterSwap: true }, '1.5'),
-            property('wide', { register: holding, offset: 8, limit: 4 }, '-2.25'),
-            property('counter', { register: holding, offset: 12, limit: 2, isSwap: true }, '100000'),
-            property('label', { register: holding, offset: 16, limit: 4 }, 'hall-3'),
-            property('on', { register: 'CoilRegister', offset: 5 }, 'true'),
-          ],
-        },
-      });
-      await start(ModbusDriver, 'modbus');
-      for (const [name, value] of [
-        ['outside', '-10'],
-        ['setpoint', '-21'],
-        ['ratio', '1.5'],
-        ['wide', '-2.25'],
-        ['counter', '100000'],
-        ['label', 'hall-3'],
-        ['on', 'true'],
-      ] as const) {
-        await reported(name, value);
-      }
+describeUnless(needsModbusServer, 'the Modbus mapper at a real Modbus server', () => {
+  test('reads and writes coils and registers of every width', async () => {
+    const port = await freePort();
+    running.push((await startModbusDevice(port)).end);
+    const property = (name: string, visitors: object, desired?: string) => ({
+      name,
+      ...cycle,
+      reportToCloud: true,
+      visitors: { protocolName: 'modbus', configData: visitors },
+      ...(desired === undefined ? {} : { desired: { value: desired } }),
     });
-
-    test('says that a device is offline while its server is away, and goes on when it is back', async () => {
-      const port = await freePort();
-      edge.object('insert', 'default/devicemodel/m', {
-        ...model,
-        spec: { ...model.spec, protocol: 'modbus' },
-      });
-      const visitors = { protocolName: 'modbus', configData: { register: 'HoldingRegister', offset: 3 } };
-      const configData = { ip: '127.0.0.1', port };
-      const spec = device('5', {}, { protocolName: 'modbus', configData }).spec;
-      const properties = spec.properties.slice(1).map((property) => ({ ...property, visitors }));
-      edge.object('insert', 'default/device/t1', { ...device('5'), spec: { ...spec, properties } });
-      await start(ModbusDriver, 'modbus');
-      await edge.until(() => states().at(-1) === 'offline');
-      const server = await modbusServer(port);
-      await reported('setpoint', '5');
-      await edge.until(() => states().at(-1) === 'online');
-      await kill(server);
-      await edge.until(() => states().at(-1) === 'offline');
+    const types: [string, string, string][] = [
+      ['outside', 'FLOAT', 'ReadOnly'],
+      ['setpoint', 'INT', 'ReadWrite'],
+      ['ratio', 'FLOAT', 'ReadWrite'],
+      ['wide', 'DOUBLE', 'ReadWrite'],
+      ['counter', 'INT', 'ReadWrite'],
+      ['label', 'STRING', 'ReadWrite'],
+      ['on', 'BOOLEAN', 'ReadWrite'],
+    ];
+    const properties = types.map(([name, type, accessMode]) => ({ name, type, accessMode }));
+    edge.object('insert', 'default/devicemodel/m', { ...model, spec: { protocol: 'modbus', properties } });
+    const configData = { ip: '127.0.0.1', port, slaveID: 1 };
+    const spec = device('0', {}, { protocolName: 'modbus', configData }).spec;
+    const holding = 'HoldingRegister';
+    edge.object('insert', 'default/device/t1', {
+      ...device('0'),
+      spec: {
+        ...spec,
+        properties: [
+          property('outside', { register: 'InputRegister', offset: 0, scale: 0.1 }),
+          property('setpoint', { register: holding, offset: 2 }, '-21'),
+          property('ratio', { register: holding, offset: 4, limit: 2, isRegisterSwap: true }, '1.5'),
+          property('wide', { register: holding, offset: 8, limit: 4 }, '-2.25'),
+          property('counter', { register: holding, offset: 12, limit: 2, isSwap: true }, '100000'),
+          property('label', { register: holding, offset: 16, limit: 4 }, 'hall-3'),
+          property('on', { register: 'CoilRegister', offset: 5 }, 'true'),
+        ],
+      },
     });
-  },
-);
+    await start(ModbusDriver, 'modbus');
+    for (const [name, value] of [
+      ['outside', '-10'],
+      ['setpoint', '-21'],
+      ['ratio', '1.5'],
+      ['wide', '-2.25'],
+      ['counter', '100000'],
+      ['label', 'hall-3'],
+      ['on', 'true'],
+    ] as const) {
+      await reported(name, value);
+    }
+  });
+
+  test('says that a device is offline while its server is away, and goes on when it is back', async () => {
+    const port = await freePort();
+    edge.object('insert', 'default/devicemodel/m', {
+      ...model,
+      spec: { ...model.spec, protocol: 'modbus' },
+    });
+    const visitors = { protocolName: 'modbus', configData: { register: 'HoldingRegister', offset: 3 } };
+    const configData = { ip: '127.0.0.1', port };
+    const spec = device('5', {}, { protocolName: 'modbus', configData }).spec;
+    const properties = spec.properties.slice(1).map((property) => ({ ...property, visitors }));
+    edge.object('insert', 'default/device/t1', { ...device('5'), spec: { ...spec, properties } });
+    await start(ModbusDriver, 'modbus');
+    await edge.until(() => states().at(-1) === 'offline');
+    const server = await startModbusDevice(port);
+    running.push(() => server.end());
+    await reported('setpoint', '5');
+    await edge.until(() => states().at(-1) === 'online');
+    await server.end();
+    await edge.until(() => states().at(-1) === 'offline');
+  });
+});
 
 async function start(
   driverClass: DriverClass,
@@ -333,27 +327,4 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => server.close(resolve));
   if (address === null || typeof address === 'string') throw new Error('no port');
   return address.port;
-}
-
-async function modbusServer(port: number): Promise<ChildProcess> {
-  const server = spawn(python, [join(import.meta.dirname, 'modbus-server.py'), String(port)], {
-    stdio: 'ignore',
-  });
-  running.push(() => kill(server));
-  const answers = () =>
-    new Promise<boolean>((resolve) => {
-      const probe = connect(port, '127.0.0.1');
-      probe.once('connect', () => resolve(true));
-      probe.once('error', () => resolve(false));
-      probe.once('connect', () => probe.destroy());
-    });
-  while (!(await answers())) await systemClock.sleep(50);
-  return server;
-}
-
-async function kill(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
-  const exited = new Promise((resolve) => server.once('exit', resolve));
-  server.kill('SIGKILL');
-  await exited;
 }

@@ -4,7 +4,6 @@
  * the first mapper comes, or had come before a restart.
  */
 
-import { dirname, join } from 'node:path';
 import { Backoff } from '#beehive/backoff.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
@@ -18,6 +17,7 @@ import { CancelledError, describeError } from '#protocol/errors.ts';
 import type { Store } from '../../store/database.ts';
 import { StoreError } from '../../store/errors.ts';
 import { MetaStore } from '../../store/meta-store.ts';
+import { dmiSocket } from '../config.ts';
 import { defaultLease, type LeaseOptions, MapperLink } from './mapper-link.ts';
 import { loadMappers, type MapperRow, saveMapper } from './mapper-rows.ts';
 import { managerHandlers, type TwinDoor } from './requests.ts';
@@ -52,11 +52,6 @@ export function createDmiMetrics(metrics: Metrics): DmiMetrics {
     'outcome',
   ]);
   return { called: (outcome) => calls.inc({ outcome }) };
-}
-
-/** The edge's socket for mappers. */
-export function dmiSocket(sockPath: string): string {
-  return join(sockPath.endsWith('.sock') ? dirname(sockPath) : sockPath, 'dmi.sock');
 }
 
 export class Dmi {

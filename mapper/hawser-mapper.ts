@@ -1,6 +1,10 @@
-/** What a mapper's author writes: a class that speaks to one device. All else is the SDK's. */
+/**
+ * `hawser/mapper`, whole: what a mapper's author writes is a class that speaks to one device, all else is the SDK's.
+ * This file imports no types, so that its declarations stand alone in the package.
+ */
 
-import type { Scalar } from '#protocol/dmi/any-value.ts';
+/** What properties hold and configData says. */
+export type Scalar = string | number | boolean;
 
 export type Config = Readonly<Record<string, Scalar>>;
 
@@ -42,3 +46,23 @@ export interface Driver {
 }
 
 export type DriverClass = new (device: MapperDevice) => Driver;
+
+export interface MapperDefaults {
+  /** Of this mapper, on its edge. */
+  readonly name: string;
+  /** Devices whose protocolName is this one are this mapper's. */
+  readonly protocol: string;
+}
+
+/**
+ * Runs the mapper until SIGINT or SIGTERM, and then ends the process. What a config file (`--config-file`) and the
+ * command line say goes before the defaults; `--help` lists it.
+ */
+export async function startMapper(
+  driverClass: DriverClass,
+  defaults?: MapperDefaults,
+  args: readonly string[] = process.argv.slice(2),
+): Promise<void> {
+  const { runProgram } = await import('./sdk/program.ts');
+  await runProgram(driverClass, defaults, args);
+}

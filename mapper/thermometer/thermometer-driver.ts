@@ -1,14 +1,13 @@
-/** A thermometer that is not there: its temperature moves a degree at a time toward the setpoint. */
+/** A thermometer that is not there: its temperature moves a degree at a time toward what was written last. */
 
-import type { Scalar } from '#protocol/dmi/any-value.ts';
-import type { Driver, MapperProperty } from '../sdk/driver.ts';
+import type { Driver, MapperProperty, Scalar } from '../hawser-mapper.ts';
 
 export class ThermometerDriver implements Driver {
   #degrees = 20;
   #setpoint = 20;
 
   async read({ name }: MapperProperty): Promise<Scalar> {
-    if (name !== 'temperature') return this.#setpoint;
+    if (name === 'setpoint') return this.#setpoint;
     this.#degrees += Math.sign(this.#setpoint - this.#degrees);
     return this.#degrees;
   }
