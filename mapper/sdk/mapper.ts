@@ -30,8 +30,8 @@ export interface MapperComponents {
   readonly listening?: (port: number) => void;
 }
 
-/** The edge runs as the same user. */
-const socketMode = 0o660;
+/** The edge runs as the same user, or as root. */
+const socketMode = 0o600;
 
 /** Runs until the signal is aborted. @throws SocketError, UnrecoverableError or the system's error when it cannot listen */
 export async function runMapper(

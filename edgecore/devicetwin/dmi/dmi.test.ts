@@ -344,10 +344,10 @@ describe('requests that are no use', () => {
 describe('the socket', () => {
   const path = () => join(edge.dir, 'dmi.sock');
 
-  test('is for this user and group only, gone when the edge ends, and there again after', async () => {
+  test('is for this user only, gone when the edge ends, and there again after', async () => {
     await mapper.register();
     const { mode } = lstatSync(path());
-    expect((mode & 0o777).toString(8)).toBe('660');
+    expect((mode & 0o777).toString(8)).toBe('600');
     await edge.stop();
     expect(lstatSync(path(), { throwIfNoEntry: false })).toBeUndefined();
     await edge.start();

@@ -43,8 +43,8 @@ export interface DmiMetrics {
   readonly called: (outcome: string) => void;
 }
 
-/** Programs of edgecore's own user and group: who may open it can speak for any device of this edge. */
-const socketMode = 0o660;
+/** Programs of edgecore's own user: who may open it can speak for any device of this edge. */
+const socketMode = 0o600;
 const listenPause = { firstMs: 1_000, maxMs: 60_000, jitter: 0.2 };
 
 export function createDmiMetrics(metrics: Metrics): DmiMetrics {
