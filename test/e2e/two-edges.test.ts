@@ -5,7 +5,6 @@
 
 import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -15,6 +14,7 @@ import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { startSilentServer } from '../fixtures/silent-server.ts';
 import { TcpPath } from '../tcp-path.ts';
 import { isReady, restartsOf, TestPods } from './test-pods.ts';
 import { eventually, Workspace } from './workspace.ts';
@@ -115,9 +115,10 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
   });
 
   it('runs pods while pulls, hooks and probes of others hang', async () => {
-    const silent = await silentServer();
+    const silent = await startSilentServer();
     const hook = { exec: { command: ['/bin/sh', '-c', 'sleep 3600'] } };
     const hung = ['hung-pull', 'hung-start', 'hung-stop', 'hung-probe'];
+    const before = await handlesOf(one);
     try {
       await pods.create(one, 'hung-pull', { image: `localhost:${silent.port}/never:1` });
       await pods.create(one, 'hung-start', { ...forever, lifecycle: { postStart: hook } });
@@ -153,6 +154,9 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
       await pods.gone(...hung);
       await eventually('the pull given up', 10_000, async () =>
         silent.sockets.size === 0 ? true : undefined,
+      );
+      await eventually('no handle more', 10_000, async () =>
+        (await handlesOf(one)) <= before ? true : undefined,
       );
     } finally {
       silent.close();
@@ -269,6 +273,12 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
     const joined = await space.join(node, await space.token(), ...cri, ...more);
     expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0, stderr: '' });
     mine = { ...mine, [node]: openCri(await instanceOf(space.edgeDir(node))) };
+  }
+
+  /** Open files and sockets of its edgecore. */
+  async function handlesOf(node: string): Promise<number> {
+    const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
+    return (await readdir(`/proc/${daemon}/fd`)).length;
   }
 
   /** Its running containers, or those of one pod, by id. */
@@ -407,26 +417,4 @@ function ctr(...args: string[]): string {
     if (args[0] === 'run') throw error;
     return '';
   }
-}
-
-/** A registry that takes connections and says nothing, ever. */
-async function silentServer(): Promise<{ port: number; sockets: ReadonlySet<Socket>; close(): void }> {
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    sockets.add(socket);
-    socket.resume();
-    socket.on('error', () => {});
-    socket.on('close', () => sockets.delete(socket));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return {
-    port: address.port,
-    sockets,
-    close() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
 }
