@@ -9,6 +9,7 @@ import { eventually } from '../../e2e/workspace.ts';
 import { type SilentServer, startSilentServer } from '../../fixtures/silent-server.ts';
 import type { BenchCloud } from '../cloud.ts';
 import type { Figure } from '../figures.ts';
+import { cpuSeconds } from '../processes.ts';
 import { criFloor } from './cri-floor.ts';
 import { type BenchEdge, podRef, pods, startEdge } from './edge.ts';
 import { PodWatch } from './pod-watch.ts';
@@ -31,6 +32,7 @@ export async function benchContainers(cloud: BenchCloud): Promise<Figure[]> {
     for (const count of counts) {
       const floor = await criFloor(count, command);
       const names = namesOf(`bench-${count}`, count);
+      const spent = await cpuSeconds(cloud.processes.pid(edge.service));
       const upMs = performance.now();
       await start(cloud, edge, names);
       await watch.running(names);
@@ -50,6 +52,11 @@ export async function benchContainers(cloud: BenchCloud): Promise<Figure[]> {
         figure(`${count} pods Running, the runtime alone`, floor.upMs),
         figure(`${count} pods gone`, goneMs - downMs, count === 30 ? [4, '7.5 s'] : undefined),
         figure(`${count} pods gone, the runtime alone`, floor.downMs),
+        {
+          what: `processor of edgecore for ${count} pods, up and gone`,
+          value: (await cpuSeconds(cloud.processes.pid(edge.service))) - spent,
+          unit: 's',
+        },
       );
     }
     figures.push(await besideHanging(cloud, edge, watch));

@@ -17,7 +17,8 @@ describe('cgroups of pods', () => {
     for (const tree of ['cpu', 'memory'])
       for (const pod of ['poda', 'podb'])
         mkdirSync(join(root, tree, 'hawser/burstable', pod), { recursive: true });
-    await createCgroups('cgroupfs', root).remove('a');
+    const cgroups = createCgroups('cgroupfs', root);
+    await cgroups.remove(cgroups.podParent('a', 'Burstable'));
     expect(readdirSync(join(root, 'cpu/hawser/burstable'))).toEqual(['podb']);
     expect(readdirSync(join(root, 'memory/hawser/burstable'))).toEqual(['podb']);
     rmSync(root, { recursive: true });

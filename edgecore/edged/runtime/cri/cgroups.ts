@@ -10,8 +10,8 @@ export type CgroupDriver = 'systemd' | 'cgroupfs';
 
 export interface Cgroups {
   podParent(podUid: string, qosClass: QosClass): string;
-  /** Takes the empty directories of a pod away; systemd does so by itself. */
-  remove(podUid: string): Promise<void>;
+  /** Takes the empty directories of a pod's parent away; systemd does so by itself. */
+  remove(parent: string): Promise<void>;
 }
 
 export type QosClass = 'Guaranteed' | 'Burstable' | 'BestEffort';
@@ -33,15 +33,12 @@ export function createCgroups(driver: CgroupDriver, filesystem = '/sys/fs/cgroup
       if (driver === 'systemd') return `${named.map((it) => it.replaceAll('-', '_')).join('-')}.slice`;
       return `/${named.join('/')}`;
     },
-    async remove(podUid) {
+    async remove(parent) {
       if (driver === 'systemd') return;
       const controllers = await readdir(filesystem, { withFileTypes: true }).catch(() => []);
       // With cgroup v2 there are no controllers' directories, only the tree itself.
       const trees = ['', ...controllers.filter((it) => it.isDirectory()).map((it) => it.name)];
-      const places = (Object.keys(classes) as QosClass[]).flatMap((qosClass) =>
-        trees.map((tree) => join(filesystem, tree, ...parts(podUid, qosClass))),
-      );
-      await Promise.all(places.map((place) => rmdir(place).catch(() => {})));
+      await Promise.all(trees.map((tree) => rmdir(join(filesystem, tree, parent)).catch(() => {})));
     },
   };
 }

@@ -46,7 +46,7 @@ function common(
   it: Pick<CriContainer, 'id' | 'metadata' | 'image' | 'state' | 'created_at' | 'labels' | 'annotations'>,
   sandboxId: string,
 ): Container {
-  const { [hidden.image]: image, ...annotations } = it.annotations;
+  const { [hidden.image]: image, [hidden.sandboxId]: _, ...annotations } = it.annotations;
   return {
     id: it.id,
     sandboxId,

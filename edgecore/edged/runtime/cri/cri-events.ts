@@ -1,7 +1,7 @@
 /**
  * What happens to our containers, from the runtime's event stream where it has one, and from a look each second
- * where it has none. A look compares with the one before, so nothing that lasted is missed; it is also taken at once
- * when we ourselves changed something. Looks are taken only while somebody reads.
+ * where it has none. A look compares with the one before, so nothing that lasted is missed. What we ourselves changed
+ * is no news to who asked for it. Looks are taken only while somebody reads.
  */
 
 import type { Clock } from '#beehive/clock.ts';
@@ -35,13 +35,11 @@ const types = {
 export class CriEvents {
   readonly #parts: CriEventsParts;
   readonly #feed = new EventFeed<RuntimeEvent>();
-  #seen: ReadonlyMap<string, { readonly podUid: string; readonly state: string }> = new Map();
+  #seen = new Map<string, { readonly podUid: string; readonly state: string }>();
   #readers = 0;
   #streams = false;
   #failing = false;
   #stop = new AbortController();
-  #wake: () => void = () => {};
-  #asked = false;
 
   constructor(parts: CriEventsParts) {
     this.#parts = parts;
@@ -59,10 +57,14 @@ export class CriEvents {
     }
   }
 
-  /** Something was changed by us. */
-  look(): void {
-    this.#asked = true;
-    this.#wake();
+  /** What we did ourselves; of what is known already only the state is new. */
+  know(id: string, { podUid, state }: { podUid?: string; state: string }): void {
+    const owner = podUid ?? this.#seen.get(id)?.podUid;
+    if (owner !== undefined) this.#seen.set(id, { podUid: owner, state });
+  }
+
+  forget(id: string): void {
+    this.#seen.delete(id);
   }
 
   #begin(): void {
@@ -75,7 +77,6 @@ export class CriEvents {
   async #lookOn(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#parts;
     while (!signal.aborted) {
-      this.#asked = false;
       try {
         this.#compare(...(await this.#parts.list()));
         this.#failing = false;
@@ -84,11 +85,7 @@ export class CriEvents {
         if (!this.#failing) log.warn({ err: error }, 'cannot look at the containers, going on trying');
         this.#failing = true;
       }
-      if (this.#asked) continue;
-      const woken = new AbortController();
-      this.#wake = () => woken.abort();
-      const pauseMs = this.#streams ? lookBesideStreamMs : lookMs;
-      await clock.sleep(pauseMs, AbortSignal.any([signal, woken.signal])).catch(() => {});
+      await clock.sleep(this.#streams ? lookBesideStreamMs : lookMs, signal).catch(() => {});
     }
   }
 

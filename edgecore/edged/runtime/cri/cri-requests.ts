@@ -17,6 +17,8 @@ export const hidden = {
   sandbox: 'hawser.io/sandbox',
   /** The image as the pod names it; runtimes answer with another of its names. */
   image: 'hawser.io/image',
+  /** The sandbox of a container, which the status of one does not name. */
+  sandboxId: 'hawser.io/sandbox-id',
 } as const;
 
 const keptSandboxSchema = z.looseObject({
@@ -26,7 +28,19 @@ const keptSandboxSchema = z.looseObject({
 });
 export type KeptSandbox = z.infer<typeof keptSandboxSchema>;
 
-export function sandboxRequest(config: SandboxConfig, instance: string, cgroups: Cgroups): object {
+/** What RunPodSandbox takes, and CreateContainer again. */
+export interface SandboxRequest extends KeptSandbox {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly namespace: string;
+    readonly attempt: number;
+  };
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export function sandboxRequest(config: SandboxConfig, instance: string, cgroups: Cgroups): SandboxRequest {
   const { podUid, podName, podNamespace, attempt, hostname, logDirectory, hostNetwork } = config;
   const linux = config.linux ?? {};
   const kept = {
@@ -69,6 +83,7 @@ export function keptSandbox(annotations: Readonly<Record<string, string>>): Kept
 }
 
 export interface SandboxOfContainer {
+  readonly sandboxId: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly kept: KeptSandbox;
 }
@@ -93,7 +108,11 @@ export function containerRequest(
       propagation: propagations[it.propagation ?? 'None'],
     })),
     labels: { ...config.labels, [label.podUid]: podUid, [label.instance]: instance },
-    annotations: { ...config.annotations, [hidden.image]: config.image },
+    annotations: {
+      ...config.annotations,
+      [hidden.image]: config.image,
+      [hidden.sandboxId]: sandbox.sandboxId,
+    },
     log_path: config.logPath,
     stdin: config.stdin ?? false,
     stdin_once: config.stdinOnce ?? false,

@@ -37,7 +37,14 @@ import { type CriClient, createCriClient } from './cri-client.ts';
 import { CriEvents } from './cri-events.ts';
 import { CriImages } from './cri-images.ts';
 import * as messages from './cri-messages.ts';
-import { containerRequest, keptSandbox, sandboxRequest } from './cri-requests.ts';
+import {
+  containerRequest,
+  hidden,
+  type KeptSandbox,
+  keptSandbox,
+  type SandboxRequest,
+  sandboxRequest,
+} from './cri-requests.ts';
 import { containerStats, sandboxStats } from './cri-stats.ts';
 import { openPortForward, openStreams } from './cri-streams.ts';
 
@@ -48,6 +55,11 @@ export interface CriRuntimeOptions {
   readonly instance: string;
 }
 
+type SandboxRecord = Pick<SandboxRequest, 'metadata' | 'labels' | 'annotations'> & {
+  readonly kept: KeptSandbox;
+};
+
+const sandboxesMax = 256;
 const stopTriesMax = 5;
 const stopAgainMs = 100;
 
@@ -67,6 +79,8 @@ class CriRuntime implements RuntimeService {
   readonly #images: CriImages;
   readonly #events: CriEvents;
   readonly #closed = new AbortController();
+  /** What CreateContainer wants of sandboxes that we made a moment ago; it rides on each of them as well. */
+  readonly #sandboxes = new Map<string, SandboxRecord>();
   #cgroups: Promise<Cgroups> | undefined;
 
   constructor(options: CriRuntimeOptions, client: CriClient, { clock, log }: { clock: Clock; log: Log }) {
@@ -104,8 +118,6 @@ class CriRuntime implements RuntimeService {
 
   async runPodSandbox(config: SandboxConfig): Promise<string> {
     const { podUid, podName, attempt } = config;
-    const there = (await this.listPodSandboxes({ podUid })).find((it) => it.attempt === attempt);
-    if (there !== undefined) return there.id;
     await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
     const request = {
       config: sandboxRequest(config, this.#instance, await this.#podCgroups()),
@@ -113,9 +125,15 @@ class CriRuntime implements RuntimeService {
     };
     try {
       const method = 'RuntimeService/RunPodSandbox';
-      return (await this.#calls.change(method, request, messages.sandboxIdAnswer)).pod_sandbox_id;
+      const { pod_sandbox_id: id } = await this.#calls.change(method, request, messages.sandboxIdAnswer);
+      this.#events.know(id, { podUid, state: 'ready' });
+      this.#remember(id, request.config);
+      return id;
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
+      // Runtimes refuse a name twice: asking first whether it is there would cost every pod a call.
+      const there = (await this.listPodSandboxes({ podUid })).find((it) => it.attempt === attempt);
+      if (there !== undefined) return there.id;
       throw new RuntimeError(
         error.message,
         { code: 'cannot-run-sandbox', name: podName },
@@ -124,21 +142,34 @@ class CriRuntime implements RuntimeService {
     }
   }
 
+  #remember(id: string, { metadata, labels, annotations, ...kept }: SandboxRequest): void {
+    this.#sandboxes.set(id, { metadata, labels, annotations, kept });
+    for (const oldest of this.#sandboxes.keys()) {
+      if (this.#sandboxes.size <= sandboxesMax) break;
+      this.#sandboxes.delete(oldest);
+    }
+  }
+
   async stopPodSandbox(id: string): Promise<void> {
     if ((await unlessGone(this.#sandboxStatus(id))) === undefined) return;
     await this.#stopSandbox(id);
-    this.#events.look();
+    this.#events.know(id, { state: 'notready' });
   }
 
   async removePodSandbox(id: string): Promise<void> {
     const found = await unlessGone(this.#sandboxStatus(id));
     if (found === undefined) return;
-    await this.#stopSandbox(id);
+    const { state, annotations } = found.status;
+    // One that was stopped has given its network back; asking for that again would cost a run of each plugin.
+    if (state === 'SANDBOX_READY') await this.#stopSandbox(id);
     // Empty by now; without the sandbox nothing would say any more that they were ours.
-    await (await this.#podCgroups()).remove(found.status.metadata.uid);
+    const parent = keptSandbox(annotations)?.linux.cgroup_parent;
+    if (parent !== undefined) await (await this.#podCgroups()).remove(parent);
     const request = { pod_sandbox_id: id };
-    await unlessGone(this.#calls.change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer));
-    this.#events.look();
+    const remove = () => this.#calls.change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer);
+    await unlessGone(this.#ending(remove));
+    this.#sandboxes.delete(id);
+    this.#events.forget(id);
   }
 
   async listPodSandboxes(filter: Filter = {}): Promise<readonly Sandbox[]> {
@@ -157,59 +188,56 @@ class CriRuntime implements RuntimeService {
   }
 
   async createContainer(sandboxId: string, config: ContainerConfig): Promise<string> {
-    const listed = await this.#containersOf({
-      pod_sandbox_id: sandboxId,
-      label_selector: this.#labelsOf({}),
-    });
-    const there = listed.find(
-      (it) => it.metadata.name === config.name && it.metadata.attempt === config.attempt,
-    );
-    if (there !== undefined) return there.id;
-    const { status } = await this.#sandboxStatus(sandboxId);
-    const kept = keptSandbox(status.annotations);
-    if (kept === undefined) throw notFound(sandboxId, 'sandbox of ours');
+    const sandbox = this.#sandboxes.get(sandboxId) ?? (await this.#keptOf(sandboxId));
+    const { kept, metadata, labels, annotations } = sandbox;
     await mkdir(dirname(join(kept.log_directory, config.logPath)), { recursive: true, mode: 0o755 });
-    const { metadata, labels, annotations } = status;
     const request = {
       pod_sandbox_id: sandboxId,
-      config: containerRequest(config, { labels: status.labels, kept }, this.#instance),
+      config: containerRequest(config, { sandboxId, labels, kept }, this.#instance),
       sandbox_config: { ...kept, metadata, labels, annotations },
     };
     const method = 'RuntimeService/CreateContainer';
     try {
-      const { container_id: id } = await this.#calls.change(
-        method,
-        request,
-        messages.containerIdAnswer,
-        sandboxId,
-      );
-      this.#events.look();
+      const answer = messages.containerIdAnswer;
+      const { container_id: id } = await this.#calls.change(method, request, answer, sandboxId);
+      this.#events.know(id, { podUid: labels[label.podUid] ?? '', state: 'created' });
       return id;
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
+      const mine = { pod_sandbox_id: sandboxId, label_selector: this.#labelsOf({}) };
+      const there = (await this.#containersOf(mine)).find(
+        ({ metadata: { name, attempt } }) => name === config.name && attempt === config.attempt,
+      );
+      if (there !== undefined) return there.id;
       const detail = { code: 'cannot-create', name: config.name } as const;
       throw new RuntimeError(error.message, detail, { cause: error });
     }
+  }
+
+  async #keptOf(sandboxId: string): Promise<SandboxRecord> {
+    const { metadata, labels, annotations } = (await this.#sandboxStatus(sandboxId)).status;
+    const kept = keptSandbox(annotations);
+    if (kept === undefined) throw notFound(sandboxId, 'sandbox of ours');
+    return { metadata, labels, annotations, kept };
   }
 
   async startContainer(id: string): Promise<void> {
     try {
       const request = { container_id: id };
       await this.#calls.change('RuntimeService/StartContainer', request, messages.emptyAnswer, id);
+      this.#events.know(id, { state: 'running' });
     } catch (error) {
       if (!(error instanceof RuntimeError) || error.code !== 'refused') throw error;
       const { state, name } = await this.containerStatus(id);
       if (state === 'running') return;
       throw new RuntimeError(error.message, { code: 'cannot-start', name }, { cause: error });
-    } finally {
-      this.#events.look();
     }
   }
 
   async stopContainer(id: string, graceMs: number): Promise<void> {
     if (!(await this.#isOurs(id))) return;
     await this.#stopContainer(id, graceMs);
-    this.#events.look();
+    this.#events.know(id, { state: 'exited' });
   }
 
   async removeContainer(id: string): Promise<void> {
@@ -217,7 +245,7 @@ class CriRuntime implements RuntimeService {
     await this.#stopContainer(id, 0);
     const request = { container_id: id };
     await unlessGone(this.#calls.change('RuntimeService/RemoveContainer', request, messages.emptyAnswer));
-    this.#events.look();
+    this.#events.forget(id);
   }
 
   async reopenContainerLog(id: string): Promise<void> {
@@ -231,17 +259,13 @@ class CriRuntime implements RuntimeService {
   }
 
   async containerStatus(id: string): Promise<ContainerStatus> {
-    const [[found], { status }] = await Promise.all([
-      this.#containersOf({ id, label_selector: this.#labelsOf({}) }),
-      this.#calls.read(
-        'RuntimeService/ContainerStatus',
-        { container_id: id },
-        messages.containerStatusAnswer,
-        id,
-      ),
-    ]);
-    if (found === undefined) throw notFound(id, 'container of ours');
-    return statusOf(status, found.pod_sandbox_id);
+    const [method, request] = ['RuntimeService/ContainerStatus', { container_id: id }] as const;
+    const { status } = await this.#calls.read(method, request, messages.containerStatusAnswer, id);
+    const isOurs = status.labels[label.instance] === this.#instance;
+    // One that an older edgecore made does not name its sandbox.
+    const sandboxId = status.annotations[hidden.sandboxId] ?? (await this.#find(id))?.pod_sandbox_id;
+    if (!isOurs || sandboxId === undefined) throw notFound(id, 'container of ours');
+    return statusOf(status, sandboxId);
   }
 
   async execSync(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
@@ -366,8 +390,11 @@ class CriRuntime implements RuntimeService {
   }
 
   async #isOurs(containerId: string): Promise<boolean> {
-    const filter = { id: containerId, label_selector: this.#labelsOf({}) };
-    return (await this.#containersOf(filter)).length > 0;
+    return (await this.#find(containerId)) !== undefined;
+  }
+
+  async #find(containerId: string): Promise<messages.CriContainer | undefined> {
+    return (await this.#containersOf({ id: containerId, label_selector: this.#labelsOf({}) }))[0];
   }
 
   async #containersOf(filter: object): Promise<readonly messages.CriContainer[]> {
