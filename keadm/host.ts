@@ -37,12 +37,20 @@ export function noteServices(services: readonly Service[], { services: by, steps
   );
 }
 
+/**
+ * Left to itself V8 keeps half as much again free as cloudcore needs for a thousand edges, and collects garbage so
+ * rarely that it stays. These ask for collections after a fifth of growth.
+ */
+const nodeFlags: Readonly<Record<string, readonly string[]>> = {
+  cloudcore: ['--max-semi-space-size=4', '--heap-growing-percent=20'],
+};
+
 /** The argv of one of our daemons. */
 export function daemonArgv(
   name: 'apiserver' | 'cloudcore' | 'edgecore',
   ...args: string[]
 ): [string, ...string[]] {
-  return [process.execPath, join(packageRoot(), 'dist', `${name}.js`), ...args];
+  return [process.execPath, ...(nodeFlags[name] ?? []), join(packageRoot(), 'dist', `${name}.js`), ...args];
 }
 
 /** The first address of this machine that others may reach; loopback when there is none. */

@@ -25,13 +25,19 @@ export const podRows: Readonly<Record<string, Row>> = {
   'podpatch/patch': {
     form: 'objectResp',
     reports: 'pod',
-    async run(request, { api, cache }) {
+    async run(request, components) {
+      const { api, cache } = components;
       const patch = readPatch(request.content);
       const pod = cache.get('pod', request.path.namespace, request.path.name);
       const { uid } = patch.metadata ?? {};
       // The API says 422 to this, and an edge takes only 409 as news about another pod of the name.
       if (pod !== undefined && uid !== undefined && pod.metadata.uid !== uid) throw anotherPod(request, uid);
-      return await api.patch(podRef(request.path), 'strategic', patch, { subresource: 'status' });
+      try {
+        return await api.patch(podRef(request.path), 'strategic', patch, { subresource: 'status' });
+      } catch (error) {
+        if (isNotFound(error) && uid !== undefined) await removeUnnoted(request, uid, components);
+        throw error;
+      }
     },
   },
   'pod/delete': {
@@ -65,6 +71,20 @@ export const podRows: Readonly<Record<string, Row>> = {
     },
   },
 };
+
+/**
+ * A KubeEdge edge has a pod that the API has not: it was deleted while no cloudcore ran, and nobody had noted that the
+ * edge has it. An edge of ours says what it holds.
+ */
+async function removeUnnoted(
+  { node, path }: Request,
+  uid: string,
+  { sender, downstream }: UpstreamComponents,
+): Promise<void> {
+  if (downstream.isOurs(node)) return;
+  const step = { do: 'remove', path: formatObjectPath({ ...path, type: 'pod' }), uid } as const;
+  await sender.sendStep({ source: source.edgeController, node, upsert: 'update' }, step);
+}
 
 /** Old edges report whole statuses; a pod that is gone is answered by its removal (wire 4.5). */
 async function writeLegacyStatus(

@@ -70,6 +70,20 @@ describe('EdgeController, up: reports of status', () => {
     expect(answer.content).toMatchObject({ Object: { spec: { nodeName: node } } });
   });
 
+  it('takes a pod that the API has not from a KubeEdge edge which reports it', async () => {
+    const report = JSON.stringify({ metadata: { uid: 'u-gone' }, status: { phase: 'Running' } });
+    const removals = () => fixture.sent.filter(({ route }) => route.operation === 'delete');
+    for (const session of ['hawser', 'kubeedge'] as const) {
+      fixture.connect(node, session);
+      expect(reasonOf((await ask('patch', 'default/podpatch/gone', report)).content)).toBe('NotFound');
+      await fixture.settle();
+      if (session === 'hawser') expect(removals()).toEqual([]);
+    }
+    expect(removals()).toMatchObject([
+      { route: { resource: `node/${node}/default/pod/gone` }, content: { metadata: { uid: 'u-gone' } } },
+    ]);
+  });
+
   it('answers for a Node as for a pod', async () => {
     await hold('hawser');
     const report = JSON.stringify({ status: { conditions: [{ type: 'Ready', status: 'True' }] } });

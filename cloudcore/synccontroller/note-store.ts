@@ -10,6 +10,8 @@ export interface Entry extends Note {
   version: string;
   /** Settled once the note is in the API; undefined while it is in none. */
   recording: Promise<void> | undefined;
+  /** The object was sent before its note was made. */
+  owed: boolean;
   /** False: the API takes no note about it, it is kept here only. */
   recordable: boolean;
   /** Of the note itself. */
@@ -70,6 +72,7 @@ export function newEntry(note: Note): Entry {
   return {
     ...note,
     recording: undefined,
+    owed: false,
     recordable: true,
     syncUid: undefined,
     written: undefined,

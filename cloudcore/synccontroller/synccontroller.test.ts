@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { seededRandom } from '#beehive/random.ts';
+import { failureStatus, KubeError } from '#cloudcore/kube/kube-api.ts';
 import { MemoryKubeApi } from '#cloudcore/kube/memory-kube-api.ts';
 import { ObjectCache } from '#cloudcore/kube/objects.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
@@ -38,6 +39,31 @@ async function start(): Promise<void> {
     await running;
   };
   await ledger.whenSynced(controller.signal);
+}
+
+/** From now on what is created is answered when the test says so. */
+function slowCreation() {
+  const create = api.create.bind(api);
+  const waiting: { go: () => void; fail: (error: Error) => void }[] = [];
+  let started = 0;
+  let isSlow = true;
+  api.create = async (...args) => {
+    started += 1;
+    if (isSlow) await new Promise<void>((go, fail) => waiting.push({ go, fail }));
+    return await create(...args);
+  };
+  const each = (end: (one: (typeof waiting)[number]) => void) => {
+    isSlow = false;
+    for (const one of waiting) end(one);
+  };
+  return {
+    started: () => started,
+    go: () => each(({ go }) => go()),
+    fail: () =>
+      each(({ fail }) =>
+        fail(new KubeError('unreachable', failureStatus(503, 'ServiceUnavailable', 'away'))),
+      ),
+  };
 }
 
 const statusOf = async (name: string, ref: typeof syncs | typeof clusterSyncs = syncs) =>
@@ -135,6 +161,47 @@ describe('SyncController writes', () => {
     expect(ledger.heldBy('edge-1').size).toBe(0);
     await ledger.intend('edge-1', pod, 'u1');
     expect(await namesOf()).toEqual(['edge-1.u1']);
+  });
+
+  it('does not hold an object up when the API is slow, and makes the note as soon as it can', async () => {
+    const slow = slowCreation();
+    const first = ledger.intend('edge-1', pod, 'u1');
+    await clock.advance(syncLimits.noteWaitMs - 1);
+    expect(await Promise.race([first.then(() => 'sent'), settle()])).toBeUndefined();
+    await clock.advance(1);
+    await first;
+    expect(ledger.heldBy('edge-1').get('default/pod/web')).toEqual({ uid: 'u1', version: '' });
+    ledger.acknowledged('edge-1', pod, 'u1', '7');
+    slow.fail();
+    await settle();
+    expect(await namesOf()).toEqual(['edge-1.u1']);
+    await clock.advance(syncLimits.settleMs);
+    await settle();
+    expect(await statusOf('edge-1.u1')).toEqual({ objectResourceVersion: '7' });
+  });
+
+  it('waits with its stop for the notes of what has been sent', async () => {
+    const slow = slowCreation();
+    const sent = ledger.intend('edge-1', pod, 'u1');
+    await clock.advance(syncLimits.noteWaitMs);
+    await sent;
+    const stopping = stop();
+    await settle();
+    slow.go();
+    await stopping;
+    expect(await namesOf()).toEqual(['edge-1.u1']);
+  });
+
+  it('makes few notes at once', async () => {
+    const slow = slowCreation();
+    const many = Array.from({ length: 3 * syncLimits.notesAtOnceMax }, (_, at) =>
+      ledger.intend('edge-1', parseObjectPath(`default/pod/p${at}`), `u${at}`),
+    );
+    await settle();
+    expect(slow.started()).toBe(syncLimits.notesAtOnceMax);
+    slow.go();
+    await Promise.all(many);
+    expect(await namesOf()).toHaveLength(many.length);
   });
 
   it('goes on where the API takes no note, and remembers itself', async () => {

@@ -1,7 +1,7 @@
 /**
  * SyncController: keeps the delivery ledger in the API as ObjectSyncs and ClusterObjectSyncs, the way KubeEdge
- * does, so that either cloudcore can go on where the other stopped. A note is made before its object is sent;
- * acknowledged versions are written later, the last one of each object once in a while. What is sent to whom is
+ * does, so that either cloudcore can go on where the other stopped. A note is made before its object is sent, as long
+ * as the API answers at once; when it is slow the object goes first, and the note follows. Acknowledged versions are written later, the last one of each object once in a while. What is sent to whom is
  * decided elsewhere.
  */
 
@@ -38,8 +38,19 @@ import {
   syncObject,
   syncRef,
 } from './sync-objects.ts';
+import { Turns } from './turns.ts';
 
 export const syncLimits = {
+  /**
+   * How long an object waits for its note. An API that takes longer has more to do than it can, often because of the
+   * objects that are just being created; they must not wait for their notes on top. What is sent unnoted and deleted
+   * before cloudcore is back, should it be killed in that moment, goes with the edge's next report (upstream-pods.ts).
+   */
+  noteWaitMs: 100,
+  /** Notes that are made at once: more would keep all else that cloudcore asks of the API waiting. */
+  notesAtOnceMax: 8,
+  /** How long a stop waits for the notes of what has been sent. */
+  stopWaitMs: 3_000,
   /** An object that is sent is soon acknowledged, and often changed again: one write says both. */
   settleMs: 1_000,
   /** At most one write an object in this time: a node's heartbeat comes back to it as a change each time. */
@@ -80,6 +91,8 @@ export class SyncController implements Module, DeliveryLedger {
   /** `<node> <path>` → key of the note that has to go before another about the path is made. */
   readonly #removalAt = new Map<string, string>();
   readonly #gone = new Set<string>();
+  readonly #turns = new Turns(syncLimits.notesAtOnceMax);
+  readonly #recording = new Set<Promise<void>>();
   readonly #writes: WorkQueue;
   readonly #nodes: WorkQueue;
   readonly #moved: MovedNodes;
@@ -127,6 +140,7 @@ export class SyncController implements Module, DeliveryLedger {
       this.#nodes.run((node) => this.#checkNode(node), signal),
       this.#checkNowAndThen(signal),
     ]);
+    await this.#isDoneWithin(syncLimits.stopWaitMs, Promise.allSettled(this.#recording));
   }
 
   get synced(): boolean {
@@ -164,13 +178,19 @@ export class SyncController implements Module, DeliveryLedger {
     if (removal !== undefined) await this.#remove(removal);
     const entry = this.#notes.at(node, text) ?? this.#add(newEntry({ node, path, uid, version: '' }));
     entry.recording ??= this.#record(entry);
+    const { recording } = entry;
     try {
-      await entry.recording;
+      if (await this.#isDoneWithin(syncLimits.noteWaitMs, recording)) return;
     } catch (error) {
       entry.recording = undefined;
-      if (entry.version === '') this.#notes.delete(entry);
+      if (entry.version === '' && !entry.owed) this.#notes.delete(entry);
       throw error;
     }
+    entry.owed = true;
+    recording.catch(() => {
+      entry.recording = undefined;
+      this.#writes.add(keyOf(entry));
+    });
   }
 
   acknowledged(node: string, path: ObjectPath, uid: string, version: string): void {
@@ -312,10 +332,18 @@ export class SyncController implements Module, DeliveryLedger {
     }
   }
 
-  async #record(entry: Entry): Promise<void> {
+  #record(entry: Entry): Promise<void> {
+    const recording = this.#turns.take(() => this.#create(entry));
+    this.#recording.add(recording);
+    const done = () => this.#recording.delete(recording);
+    recording.then(done, done);
+    return recording;
+  }
+
+  async #create(entry: Entry): Promise<void> {
     const { name: _, ...collection } = syncRef(entry);
     try {
-      const made = await this.#components.api.create(collection, syncObject(entry), { signal: this.#signal });
+      const made = await this.#components.api.create(collection, syncObject(entry));
       entry.syncUid = made.metadata.uid;
     } catch (error) {
       if (!isAlreadyExists(error)) {
@@ -328,7 +356,21 @@ export class SyncController implements Module, DeliveryLedger {
         );
       }
     }
+    entry.owed = false;
     this.#schedule(entry);
+  }
+
+  /** @throws what the work does, if it does so in time */
+  async #isDoneWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
+    let cancel = () => {};
+    const late = new Promise<false>((resolve) => {
+      cancel = this.#components.clock.after(ms, () => resolve(false));
+    });
+    try {
+      return await Promise.race([work.then(() => true as const), late]);
+    } finally {
+      cancel();
+    }
   }
 
   #schedule(entry: Entry): void {
@@ -349,6 +391,7 @@ export class SyncController implements Module, DeliveryLedger {
     const entry = this.#notes.get(key);
     if (entry === undefined) return;
     entry.scheduled = false;
+    if (entry.owed) await this.#recordAgain(entry);
     const wanted = statusOf(entry.version);
     if (entry.written === wanted || !entry.recordable || entry.recording === undefined) return;
     await entry.recording;
@@ -360,6 +403,16 @@ export class SyncController implements Module, DeliveryLedger {
     entry.syncUid = made.metadata.uid;
     entry.written = wanted;
     entry.lastWriteMs = this.#components.clock.monotonicMs();
+  }
+
+  async #recordAgain(entry: Entry): Promise<void> {
+    entry.recording ??= this.#record(entry);
+    try {
+      await entry.recording;
+    } catch (error) {
+      entry.recording = undefined;
+      throw error;
+    }
   }
 
   /** Shared by all who wait for it: a second deletion could hit the note that came after. */

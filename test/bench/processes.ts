@@ -26,10 +26,13 @@ export class Processes implements ServiceHost {
 
   async start(service: Service): Promise<void> {
     await this.stop(service.name);
-    const [node, bundle = '', ...args] = service.argv;
+    const [node, ...rest] = service.argv;
+    const at = rest.findIndex((argument) => argument.endsWith('.js'));
+    const [bundle = '', ...args] = rest.slice(at);
     await mkdir(dirname(service.logFile), { recursive: true });
     const log = openSync(service.logFile, 'a');
-    const argv = [...this.#nodeFlags(service.name), join(bundles, basename(bundle)), ...args];
+    const flags = [...rest.slice(0, at), ...this.#nodeFlags(service.name)];
+    const argv = [...flags, join(bundles, basename(bundle)), ...args];
     const child = spawn(node, argv, { stdio: ['ignore', log, log] });
     closeSync(log);
     child.on('exit', () => {
