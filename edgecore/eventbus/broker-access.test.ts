@@ -136,6 +136,10 @@ describe('with TLS', () => {
     await good.mqtt.publishAsync('default/user/x', 'up', { qos: 1 });
     await edge.until(() => edge.got.edgehub.length === 1);
     await expect(tlsClient({ ca: (await createTestAuthority()).ca })).rejects.toThrow();
+    const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' };
+    await expect(tlsClient({ ca: authority.ca, ...old })).rejects.toThrow(
+      /protocol|version|alert|ECONNRESET/i,
+    );
     const plain = connectSocket(port, '127.0.0.1');
     plain.write('no TLS at all');
     plain.resume();

@@ -140,6 +140,10 @@ describeUnless(mosquittoMissing, 'with mosquitto', () => {
     const { tlsMqttCAFile: ca, tlsMqttCertFile: cert, tlsMqttPrivateKeyFile: key } = config.eventBusTLS;
     expect(await brokerAnswers({ ...wrong, tls: { ca, cert, key } })).toBe(false);
     expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca, cert, key } })).toBe(true);
+    const another = file('another-ca.pem', (await createTestAuthority()).ca);
+    expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca: another, cert, key } })).toBe(
+      false,
+    );
   }, 20_000);
 
   test('is taken when no mode is set and it answers; else the embedded broker starts', async () => {

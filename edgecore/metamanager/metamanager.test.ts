@@ -164,6 +164,31 @@ describe('requests of edged', () => {
   });
 
   test.each([
+    ['default/secret/s', 'Secret'],
+    ['default/persistentvolumeclaim/data', 'PersistentVolumeClaim'],
+    ['null/persistentvolume/v', 'PersistentVolume'],
+    ['default/volumeattachment/a', 'VolumeAttachment'],
+  ])('%s: fetched, stored, acknowledged; later changed and removed by the cloud', async (resource, kind) => {
+    let online = true;
+    const first = object(resource, 'u1', '7', { kind, spec: { a: 1 } });
+    const rig = start((up) => {
+      if (!online) return offline(up);
+      return up.route.operation === 'query'
+        ? reply(up, first, { source: 'edgecontroller', group: 'resource' })
+        : undefined;
+    });
+    expect((await rig.ask('query', resource)).content).toEqual(first);
+    expect(rig.got.edgehub.filter(({ content }) => content === 'OK')).toHaveLength(1);
+    online = false;
+    expect((await rig.ask('query', resource)).content).toEqual(first);
+    const second = object(resource, 'u1', '8', { kind, spec: { a: 2 } });
+    await rig.down('update', resource, second);
+    expect((await rig.ask('query', resource)).content).toEqual(second);
+    await rig.down('delete', resource, second);
+    expect((await rig.ask('query', resource)).route.operation).toBe('error');
+  });
+
+  test.each([
     ['an error', (up: Envelope) => replyError(up, 'configmaps "c" not found')],
     ['a Status', (up: Envelope) => reply(up, { ErrStatus: { message: 'not found', code: 404 } })],
     ['nothing', (up: Envelope) => reply(up, {})],

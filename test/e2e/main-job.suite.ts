@@ -134,6 +134,26 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       expect((await getPod('greeter')).status?.containerStatuses?.[0]?.restartCount).toBe(0);
     });
 
+    it('gives a pod a projected service account token, which the API knows as its own', async () => {
+      const object = tokenPod(named('token'), node);
+      const { metadata } = await api.create({ apiVersion: 'v1', plural: 'pods', namespace }, object);
+      const token = await eventually(
+        'the token in the log',
+        30_000,
+        async () => /token (\S+)/.exec(await podLog('token'))?.[1],
+      );
+      const apiVersion = 'authentication.k8s.io/v1';
+      const review = { apiVersion, kind: 'TokenReview', metadata: {}, spec: { token } };
+      const { status } = await api.create({ apiVersion, plural: 'tokenreviews' }, review);
+      expect(status).toMatchObject({
+        authenticated: true,
+        user: {
+          username: `system:serviceaccount:${namespace}:default`,
+          extra: { 'authentication.kubernetes.io/pod-uid': [metadata.uid] },
+        },
+      });
+    });
+
     it('runs a static pod from its file, shows it in the API, and ends it with the file', async () => {
       const folder = join(space.edgeDir(node), 'etc/manifests');
       const file = join(folder, 'static.json');
@@ -359,6 +379,16 @@ function greeterPod(name: string, map: string, node: string) {
     ],
     volumeMounts: [{ name: 'greeting', mountPath: '/etc/greeting' }],
     volumes: [{ name: 'greeting', configMap: { name: map } }],
+  });
+}
+
+function tokenPod(name: string, node: string) {
+  const sources = [{ serviceAccountToken: { path: 'token', expirationSeconds: 3600 } }];
+  const script = 'echo "token $$(cat /run/identity/token)"; exec sleep 300';
+  return pod(name, { 'kubernetes.io/hostname': node }, script, {
+    env: [],
+    volumeMounts: [{ name: 'identity', mountPath: '/run/identity' }],
+    volumes: [{ name: 'identity', projected: { sources } }],
   });
 }
 

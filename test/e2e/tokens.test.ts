@@ -73,6 +73,17 @@ describe('join tokens', () => {
     await leaseRenewed('pasted');
   });
 
+  it('a token need not stand in the process list: it is read from standard input or a file', async () => {
+    const { hub, bootstrap } = space.ports;
+    const join = `keadm join --cloudcore-ipport=127.0.0.1:${hub} --certport=${bootstrap} --edgenode-name quiet`;
+    const file = `${space.dir}/join-token`;
+    await writeFile(file, `${await token('create', '--uses', '1')}\n`, { mode: 0o600 });
+    const joined = await paste(`${join} --token - < ${file}`, space.edgeDir('quiet'));
+    expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0, stderr: '' });
+    const again = await paste(`${join} --token-file ${file}`, space.edgeDir('quiet'));
+    expect(again.stderr).toMatch(/used up \(1 of 1\)/);
+  });
+
   it('the default token deleted: whoever has it stays out, and gettoken prints one that joins', async () => {
     const print = async () => (await space.keadm('gettoken', '--data-dir', space.cloudDir)).stdout.trim();
     const before = await print();

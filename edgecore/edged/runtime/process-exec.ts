@@ -25,6 +25,8 @@ async function spawnInside(
   command: readonly string[],
   clock: Clock,
 ): Promise<ChildProcess> {
+  if (command.some((word) => word.includes('\0')))
+    throw new RuntimeError('a command cannot hold a NUL character', { code: 'refused', what: 'command' });
   const { pid } = target.process;
   const [first = '', ...rest] = command;
   const user = target.namespace === 'user' ? ['--user', '--preserve-credentials'] : [];

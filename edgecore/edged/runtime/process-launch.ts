@@ -14,6 +14,9 @@ const pathDefault = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export function refuseWhatCannotBe(config: ContainerConfig, mountsRefused: string | undefined): void {
   const refuse = (reason: string) => new RuntimeError(reason, { code: 'cannot-create', name: config.name });
   if (config.command.length === 0) throw refuse(noCommand);
+  const texts = [...config.command, ...config.args, ...[...config.env].flat(), config.workingDir ?? ''];
+  if (texts.some((text) => text.includes('\0')))
+    throw refuse('its command, arguments, variables or working directory hold a NUL character');
   const uid = process.getuid?.();
   if (uid !== 0 && config.runAsUser !== undefined && config.runAsUser !== uid)
     throw refuse(`runAsUser ${config.runAsUser} needs an edgecore that runs as root`);

@@ -168,6 +168,30 @@ describe('process runtime', () => {
     expect(await ended(id)).toMatchObject({ reason: 'StartError', exitCode: 128 });
   });
 
+  it('refuses NUL in a command, its arguments, its variables, and in what is run inside', async () => {
+    for (const [attempt, over] of [
+      { command: ['/bin/true\0', 'x'] },
+      { command: ['/bin/true'], args: ['a\0b'] },
+      { command: ['/bin/true'], env: new Map([['A', 'a\0b']]) },
+    ].entries())
+      await expect(create({ ...over, attempt })).rejects.toMatchObject({
+        code: 'cannot-create',
+        message: expect.stringContaining('NUL'),
+      });
+    const id = await shell('sleep 60', { attempt: 3 });
+    await expect(runtime.execSync(id, ['echo', 'a\0b'], 10_000)).rejects.toMatchObject({ code: 'refused' });
+    expect((await runtime.execSync(id, ['echo', 'ab'], 10_000)).stdout.toString()).toBe('ab\n');
+  });
+
+  it('keeps no more than its limit of what a command prints without end', async () => {
+    const id = await shell('sleep 60');
+    const before = process.memoryUsage().rss;
+    const { exitCode, stdout } = await runtime.execSync(id, ['head', '-c', '300000000', '/dev/zero'], 60_000);
+    expect(exitCode).toBe(0);
+    expect(stdout.length).toBeLessThanOrEqual(16 * 1024 * 1024);
+    expect(process.memoryUsage().rss - before).toBeLessThan(150_000_000);
+  });
+
   it('leaves nothing behind: neither in the group nor outside it', async () => {
     const script = 'sleep 300 & setsid sleep 301 & echo $!; wait';
     const id = await shell(script);
