@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readFile, realpath, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { itUnless } from '#test/describe-unless.ts';
 import { mountsOf } from './container-mounts.ts';
@@ -145,7 +145,10 @@ describe('a subPath', () => {
     await writeFile(join(volume, 'sub/mine'), 'x');
     const at = await of({ subPath: 'sub' });
     expect(await mounts.isMounted(at)).toBe(true);
-    await mounts.unmountBelow(join(root, 'pods/u'));
+    // By another name of the same place, too.
+    await symlink(root, join(root, 'again'));
+    expect(await mounts.isMounted(join(root, 'again', relative(root, at)))).toBe(true);
+    await mounts.unmountBelow(join(root, 'again/pods/u'));
     expect(await mounts.isMounted(at)).toBe(false);
     await rm(join(root, 'pods/u'), { recursive: true });
     expect(await readFile(join(volume, 'sub/mine'), 'utf8')).toBe('x');

@@ -20,8 +20,8 @@ import type { Pod, PodContainer } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { ImageError, type PodImages } from './pod-images.ts';
 import { linuxContainer } from './pod-linux.ts';
-import { RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
-import type { Volumes } from './volumes.ts';
+import { type ContainerState, RuntimeError, type RuntimeService } from './runtime/runtime-service.ts';
+import { VolumeError, type Volumes } from './volumes.ts';
 
 export interface StarterComponents extends ContainerMountsParts {
   readonly runtime: RuntimeService;
@@ -37,12 +37,6 @@ export interface StarterComponents extends ContainerMountsParts {
 }
 
 const refreshMs = 60_000;
-
-class VolumeFailure extends Error {
-  constructor(cause: unknown) {
-    super(describeError(cause), { cause });
-  }
-}
 
 export class ContainerStarter {
   readonly #with: StarterComponents;
@@ -76,10 +70,20 @@ export class ContainerStarter {
       await runtime.startContainer(id);
       events.pod(pod, 'Normal', 'Started', `Started container ${name}`, name);
     } catch (error) {
-      await runtime.removeContainer(id);
+      // One that the runtime calls ended shows why, and its restart waits like that of any other.
+      if ((await this.#stateOf(id)) !== 'exited') await runtime.removeContainer(id);
       throw error;
     }
     return id;
+  }
+
+  async #stateOf(id: string): Promise<ContainerState | undefined> {
+    try {
+      return (await this.#with.runtime.containerStatus(id)).state;
+    } catch (error) {
+      if (error instanceof RuntimeError) return undefined;
+      throw error;
+    }
   }
 
   /** Without images containers run as edgecore does. */
@@ -97,9 +101,7 @@ export class ContainerStarter {
     imageUser: ImageUser,
   ) {
     const { volumes, objects, files } = this.#with;
-    const prepared = await volumes.prepare(pod, around).catch((error: unknown) => {
-      throw error instanceof CancelledError ? error : new VolumeFailure(error);
-    });
+    const prepared = await volumes.prepare(pod, around);
     this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
     const env = await resolveEnv(pod, container, objects, around);
     const mounts = await mountsOf(pod, container, prepared, env, this.#with);
@@ -138,13 +140,27 @@ export class ContainerStarter {
   }
 }
 
-/** The kubelet's words for why a container waits, and for the event that says so. */
-export function explain(error: unknown): { reason: string; event: string; message: string } {
+/** The kubelet's words for why a container waits, and the events that say so. */
+export function explain(error: unknown): {
+  readonly reason: string;
+  readonly message: string;
+  readonly events: readonly { readonly reason: string; readonly message: string }[];
+} {
   const message = describeError(error);
-  if (error instanceof ImageError) return { reason: error.detail.reason, event: 'Failed', message };
-  if (error instanceof VolumeFailure) return { reason: 'ContainerCreating', event: 'FailedMount', message };
+  if (error instanceof ImageError) {
+    const { reason } = error.detail;
+    const first = { ErrImagePull: 'Failed', ErrImageNeverPull: reason, InvalidImageName: 'InspectFailed' };
+    const events = [
+      { reason: first[reason], message },
+      { reason: 'Failed', message: `Error: ${reason}` },
+    ];
+    return { reason, message, events };
+  }
+  if (error instanceof VolumeError)
+    return { reason: 'ContainerCreating', message, events: [{ reason: 'FailedMount', message }] };
+  const events = [{ reason: 'Failed', message: `Error: ${message}` }];
   if (error instanceof ContainerConfigError || error instanceof ObjectUnavailableError)
-    return { reason: 'CreateContainerConfigError', event: 'Failed', message };
+    return { reason: 'CreateContainerConfigError', message, events };
   const created = error instanceof RuntimeError && error.code === 'cannot-start';
-  return { reason: created ? 'RunContainerError' : 'CreateContainerError', event: 'Failed', message };
+  return { reason: created ? 'RunContainerError' : 'CreateContainerError', message, events };
 }

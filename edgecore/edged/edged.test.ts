@@ -210,7 +210,7 @@ describe('edged', () => {
     expect(waiting.phase).toBe('Pending');
     expect(waiting.containerStatuses[0]?.state.waiting).toEqual({
       reason: 'CreateContainerConfigError',
-      message: 'configmap "default/settings" not found',
+      message: 'configmap "settings" not found',
     });
     const settings = { metadata: { name: 'settings' }, data: { A: '1' } };
     cloud.objects.set('default/configmap/settings', settings);

@@ -107,12 +107,12 @@ describe('environment', () => {
         envFrom: [{ secretRef: { name: 's', optional: true } }],
       }),
     ).toEqual({});
-    await expect(envOf({ env: [{ name: 'A', valueFrom: key() }] })).rejects.toThrow('secret "n/s" not found');
+    await expect(envOf({ env: [{ name: 'A', valueFrom: key() }] })).rejects.toThrow('secret "s" not found');
     await expect(envOf({ env: [{ name: 'A', valueFrom: key() }] }, { 'n/secret/s': {} })).rejects.toThrow(
-      `couldn't find key k in secret "n/s"`,
+      `couldn't find key k in Secret n/s`,
     );
     await expect(envOf({ envFrom: [{ configMapRef: { name: 'm' } }] })).rejects.toThrow(
-      'configmap "n/m" not found',
+      'configmap "m" not found',
     );
     await expect(
       envOf({ env: [{ name: 'A', valueFrom: { fieldRef: { fieldPath: 'status.nonsense' } } }] }),

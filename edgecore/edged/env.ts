@@ -34,7 +34,7 @@ export async function resolveEnv(
     const data = await objects.data(kind, namespace, reference.name);
     if (data === undefined) {
       if (reference.optional) continue;
-      throw new ContainerConfigError(`${kind} "${namespace}/${reference.name}" not found`);
+      throw new ContainerConfigError(`${kind} "${reference.name}" not found`);
     }
     for (const [key, value] of data) env.set(`${from.prefix ?? ''}${key}`, value.toString('utf8'));
   }
@@ -42,7 +42,15 @@ export async function resolveEnv(
     const value = await variableValue(variable, pod, container, objects, around, env);
     if (value !== undefined) env.set(variable.name, value);
   }
+  for (const [name, value] of env) refuseBad(name, value);
   return env;
+}
+
+/** The kernel ends a variable at a zero byte, and its name at the first sign of equality. */
+function refuseBad(name: string, value: string): void {
+  if (name === '' || /[=\0]/.test(name))
+    throw new ContainerConfigError(`"${name.replaceAll('\0', '?')}" cannot be the name of a variable`);
+  if (value.includes('\0')) throw new ContainerConfigError(`the value of variable ${name} holds a zero byte`);
 }
 
 async function variableValue(
@@ -63,7 +71,9 @@ async function variableValue(
   }
   if (from.resourceFieldRef) {
     const name = from.resourceFieldRef.containerName;
-    const target = name ? (pod.spec.containers.find((it) => it.name === name) ?? container) : container;
+    const all = [...pod.spec.containers, ...pod.spec.initContainers];
+    const target = name ? all.find((it) => it.name === name) : container;
+    if (target === undefined) throw new ContainerConfigError(`container ${name} not found`);
     const value = resourceValue(target, from.resourceFieldRef, around);
     if (value === undefined)
       throw new ContainerConfigError(`env ${variable.name}: no resource ${from.resourceFieldRef.resource}`);
@@ -77,9 +87,10 @@ async function variableValue(
   const value = data?.get(reference.key);
   if (value !== undefined) return value.toString('utf8');
   if (reference.optional) return undefined;
+  const shown = kind === 'configmap' ? 'ConfigMap' : 'Secret';
   throw new ContainerConfigError(
     data === undefined
-      ? `${kind} "${namespace}/${reference.name}" not found`
-      : `couldn't find key ${reference.key} in ${kind} "${namespace}/${reference.name}"`,
+      ? `${kind} "${reference.name}" not found`
+      : `couldn't find key ${reference.key} in ${shown} ${namespace}/${reference.name}`,
   );
 }

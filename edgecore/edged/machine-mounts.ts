@@ -4,7 +4,7 @@
  */
 
 import { execFile } from 'node:child_process';
-import { type FileHandle, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, readFile, realpath, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { describeError, HawserError } from '#protocol/errors.ts';
 
@@ -54,12 +54,16 @@ export function createMachineMounts(): MachineMounts {
     },
 
     async isMounted(target) {
-      return (await mountPoints()).includes(target);
+      const real = await realpath(target).catch(unlessMissing);
+      return real !== undefined && (await mountPoints()).includes(real);
     },
 
     async unmountBelow(directory) {
+      // The kernel names mounts without the links that lead to them.
+      const real = await realpath(directory).catch(unlessMissing);
+      if (real === undefined) return;
       const below = async () =>
-        (await mountPoints()).filter((at) => at === directory || at.startsWith(`${directory}/`));
+        (await mountPoints()).filter((at) => at === real || at.startsWith(`${real}/`));
       for (let rounds = 0; rounds < roundsMax; rounds += 1) {
         const mine = await below();
         if (mine.length === 0) return;
@@ -75,6 +79,11 @@ export function createMachineMounts(): MachineMounts {
 export async function isSame(opened: FileHandle, path: string): Promise<boolean> {
   const [a, b] = [await opened.stat(), await stat(path).catch(() => undefined)];
   return a.dev === b?.dev && a.ino === b.ino;
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  throw error;
 }
 
 async function mount(target: string, args: readonly string[]): Promise<void> {

@@ -310,20 +310,24 @@ export class PodWorker {
   }
 
   #noteFailure(name: string, error: unknown): void {
-    const { reason, event, message } = explain(error);
+    const { reason, events, message } = explain(error);
     this.#failures.note(name, { reason, message });
     this.#log.warn({ container: name, reason, why: message }, 'container cannot start');
-    const { events } = this.#with;
-    events.pod(this.#pod, 'Warning', event, message, event === 'FailedMount' ? undefined : name);
+    for (const event of events) {
+      const about = event.reason === 'FailedMount' ? undefined : name;
+      this.#with.events.pod(this.#pod, 'Warning', event.reason, event.message, about);
+    }
     if (reason === 'ErrImagePull') this.#poked = true;
   }
 
   /** A pull that failed is told once as such, then as the wait for the next. */
   #backOffPull(name: string, failure: StartFailure): void {
     if (failure.reason !== 'ErrImagePull' && failure.reason !== 'ImagePullBackOff') return;
+    const { events } = this.#with;
     const message = `Back-off pulling image "${this.#containerOf(name)?.image ?? ''}"`;
     this.#failures.retell(name, { reason: 'ImagePullBackOff', message });
-    this.#with.events.pod(this.#pod, 'Normal', 'BackOff', message, name);
+    events.pod(this.#pod, 'Normal', 'BackOff', message, name);
+    events.pod(this.#pod, 'Warning', 'Failed', 'Error: ImagePullBackOff', name);
   }
 
   #report(observed: Observed, planned: Plan): void {

@@ -276,14 +276,14 @@ export type PodHook = z.infer<typeof hookSchema>;
 export type EnvVar = z.infer<typeof envVarSchema>;
 
 const skeletonSchema = z.looseObject({
-  metadata: z.unknown(),
+  metadata: z.unknown().optional(),
   spec: z.looseObject({
-    nodeName: z.unknown(),
+    nodeName: z.unknown().optional(),
     terminationGracePeriodSeconds: z.number().nullish().catch(undefined),
     containers: z.array(z.looseObject({ name: z.string(), image: z.string().catch('') })).min(1),
     initContainers: list(z.looseObject({ name: z.string(), image: z.string().catch('') })).catch([]),
   }),
-  status: z.unknown(),
+  status: z.unknown().optional(),
 });
 
 /** A pod whose spec is not understood comes with its names only, and why. `faults`: it is no pod at all. */

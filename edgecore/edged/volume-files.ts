@@ -108,7 +108,7 @@ async function addKeys(
   const data = await context.objects.data(kind, namespace, name);
   if (data === undefined) {
     if (source.optional) return;
-    throw new ContainerConfigError(`${kind} "${namespace}/${name}" not found`);
+    throw new ContainerConfigError(`${kind} "${name}" not found`);
   }
   if (source.items.length === 0) {
     for (const [key, value] of data) files.set(key, { data: value, mode: mode ?? defaultMode });
@@ -118,7 +118,7 @@ async function addKeys(
     const value = data.get(item.key);
     if (value !== undefined) files.set(item.path, { data: value, mode: item.mode ?? mode ?? defaultMode });
     else if (!source.optional)
-      throw new ContainerConfigError(`${kind} "${namespace}/${name}" has no key ${item.key}`);
+      throw new ContainerConfigError(`${kind} references non-existent config key: ${item.key}`);
   }
 }
 
@@ -142,6 +142,7 @@ function valueOfResource(
   reference: DownwardItems[number]['resourceFieldRef'],
   around: PodSurroundings,
 ): string | undefined {
-  const container = pod.spec.containers.find((it) => it.name === reference?.containerName);
+  const all = [...pod.spec.containers, ...pod.spec.initContainers];
+  const container = all.find((it) => it.name === reference?.containerName);
   return reference && container ? resourceValue(container, reference, around) : undefined;
 }

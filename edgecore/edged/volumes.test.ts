@@ -121,14 +121,14 @@ describe('volumes', () => {
   });
 
   it('waits for what is missing, unless it is optional', async () => {
-    await expect(prepare({ name: 'v', configMap: { name: 'm' } })).rejects.toThrow(
-      'configmap "n/m" not found',
-    );
+    await expect(prepare({ name: 'v', configMap: { name: 'm' } })).rejects.toThrow('configmap "m" not found');
     await prepare({ name: 'v', configMap: { name: 'm', optional: true } });
     expect((await readdir(at('v'))).filter((name) => !name.startsWith('..'))).toEqual([]);
     known.set('n/configmap/m', {});
     const items = [{ key: 'k', path: 'k' }];
-    await expect(prepare({ name: 'v', configMap: { name: 'm', items } })).rejects.toThrow('has no key k');
+    await expect(prepare({ name: 'v', configMap: { name: 'm', items } })).rejects.toThrow(
+      'references non-existent config key: k',
+    );
   });
 
   it('projects tokens, maps and fields together, and asks for a new token in time', async () => {

@@ -8,7 +8,7 @@ import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
-import { CancelledError } from '#protocol/errors.ts';
+import { CancelledError, describeError, HawserError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { isInMemory, makeEmptyDir } from './empty-dir.ts';
@@ -25,8 +25,16 @@ export interface PreparedVolumes {
   readonly refreshAtMs: number | undefined;
 }
 
+/** A volume cannot be set up now; in the kubelet's words. */
+export class VolumeError extends HawserError<{ code: 'volume'; volume: string }> {
+  constructor(volume: string, cause: unknown) {
+    const why = describeError(cause);
+    super(`MountVolume.SetUp failed for volume "${volume}" : ${why}`, { code: 'volume', volume }, { cause });
+  }
+}
+
 export interface Volumes {
-  /** @throws ContainerConfigError, ObjectUnavailableError with what is missing; CancelledError when removed. */
+  /** @throws VolumeError; CancelledError when the pod is removed. */
   prepare(pod: Pod, around: PodSurroundings): Promise<PreparedVolumes>;
   remove(podUid: string): Promise<void>;
   /** Pods that have a directory here. */
@@ -83,9 +91,9 @@ export function createVolumes(root: string, components: VolumesComponents): Volu
     volume: PodVolume,
     around: PodSurroundings,
     preparation: Preparation,
-  ): Promise<{ path: string; refreshAtMs: number | undefined }> {
+  ): Promise<PreparedVolume> {
     if (volume.hostPath) {
-      await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? '', volume.name);
+      await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? '');
       return { path: volume.hostPath.path, refreshAtMs: undefined };
     }
     refuseName(volume.name);
@@ -96,29 +104,20 @@ export function createVolumes(root: string, components: VolumesComponents): Volu
       return { path, refreshAtMs: undefined };
     }
     const rendered = await renderVolume(volume, { pod, objects, around, nowMs: clock.now() });
-    if (rendered === undefined)
-      throw new ContainerConfigError(`volume ${volume.name}: this kind of volume is not supported here`);
+    if (rendered === undefined) throw new ContainerConfigError('this kind of volume is not supported here');
     await preparation.write(() => writeVolume(path, rendered.files, group));
     return { path, refreshAtMs: rendered.refreshAtMs };
   }
 
   return {
     async prepare(pod, around) {
-      const paths = new Map<string, string>();
-      let refreshAtMs: number | undefined;
       const preparation = new Preparation(pod.metadata.uid);
       underway.add(preparation);
       try {
-        for (const volume of pod.spec.volumes) {
-          const prepared = await prepareOne(pod, volume, around, preparation);
-          paths.set(volume.name, prepared.path);
-          const atMs = prepared.refreshAtMs;
-          if (atMs !== undefined) refreshAtMs = Math.min(atMs, refreshAtMs ?? atMs);
-        }
+        return await prepareAll(pod, (volume) => prepareOne(pod, volume, around, preparation));
       } finally {
         underway.delete(preparation);
       }
-      return { paths, refreshAtMs };
     },
     async remove(podUid) {
       refuseName(podUid);
@@ -138,9 +137,30 @@ export function createVolumes(root: string, components: VolumesComponents): Volu
   };
 }
 
-async function checkHostPath(path: string, type: string, name: string): Promise<void> {
-  if (!path.startsWith('/'))
-    throw new ContainerConfigError(`volume ${name}: hostPath ${path} is not absolute`);
+interface PreparedVolume {
+  readonly path: string;
+  readonly refreshAtMs: number | undefined;
+}
+
+async function prepareAll(
+  { spec }: Pod,
+  prepareOne: (volume: PodVolume) => Promise<PreparedVolume>,
+): Promise<PreparedVolumes> {
+  const paths = new Map<string, string>();
+  let refreshAtMs: number | undefined;
+  for (const volume of spec.volumes) {
+    const prepared = await prepareOne(volume).catch((error: unknown) => {
+      throw error instanceof CancelledError ? error : new VolumeError(volume.name, error);
+    });
+    paths.set(volume.name, prepared.path);
+    const atMs = prepared.refreshAtMs;
+    if (atMs !== undefined) refreshAtMs = Math.min(atMs, refreshAtMs ?? atMs);
+  }
+  return { paths, refreshAtMs };
+}
+
+async function checkHostPath(path: string, type: string): Promise<void> {
+  if (!path.startsWith('/')) throw new ContainerConfigError(`hostPath ${path} is not absolute`);
   if (type === 'DirectoryOrCreate') await mkdir(path, { recursive: true, mode: 0o755 });
   if (type === 'FileOrCreate') await (await open(path, 'a', 0o644)).close();
   const found = await stat(path).catch(() => undefined);
@@ -155,7 +175,7 @@ async function checkHostPath(path: string, type: string, name: string): Promise<
     BlockDevice: found?.isBlockDevice() ?? false,
   };
   if (fits[type] !== true)
-    throw new ContainerConfigError(`volume ${name}: hostPath type check failed: ${path} is not a ${type}`);
+    throw new ContainerConfigError(`hostPath type check failed: ${path} is not a ${type}`);
 }
 
 function refuseName(name: string): void {
