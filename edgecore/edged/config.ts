@@ -2,6 +2,23 @@
 
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { parseQuantity } from '#protocol/quantity.ts';
+import { parseDurationMs } from './duration.ts';
+import { hardDefaults, isAmount, signals } from './node/thresholds.ts';
+
+const signal = z.enum(signals);
+const duration = z
+  .string()
+  .refine((text) => parseDurationMs(text) !== undefined, 'must be a duration like 5m or 30s');
+const amounts = z.partialRecord(
+  signal,
+  z.string().refine(isAmount, 'must be an amount like 100Mi, or a part like 10%'),
+);
+const percent = z.number().int().min(0).max(100);
+const reserved = z.record(
+  z.string(),
+  z.string().refine((text) => parseQuantity(text) >= 0, 'must be an amount like 100m or 200Mi'),
+);
 
 const kubeletConfigSchema = z.strictObject({
   maxPods: z.number().int().positive().default(110),
@@ -24,6 +41,19 @@ const kubeletConfigSchema = z.strictObject({
   /** How often that folder is read even when nothing was seen to change. */
   fileCheckFrequency: z.string().default('20s'),
   resolvConf: z.string().default('/etc/resolv.conf'),
+  /** Below this a pod is evicted at once; what is given replaces all of the defaults, as for the kubelet. */
+  evictionHard: amounts.default({ ...hardDefaults }),
+  evictionSoft: amounts.default({}),
+  evictionSoftGracePeriod: z.partialRecord(signal, duration).default({}),
+  evictionMinimumReclaim: amounts.default({}),
+  evictionMaxPodGracePeriod: z.number().int().min(0).default(0),
+  evictionPressureTransitionPeriod: duration.default('5m'),
+  imageGCHighThresholdPercent: percent.default(85),
+  imageGCLowThresholdPercent: percent.default(80),
+  imageMinimumGCAge: duration.default('2m'),
+  /** Kept back from what pods may ask for. */
+  kubeReserved: reserved.default({}),
+  systemReserved: reserved.default({}),
 });
 
 const taintSchema = z.looseObject({ key: z.string(), value: z.string().optional(), effect: z.string() });
@@ -40,6 +70,10 @@ export const edgedConfigSchema = z.strictObject({
   registerNode: z.boolean().default(true),
   registerSchedulable: z.boolean().default(true),
   tailoredKubeletConfig: kubeletConfigSchema.prefault({}),
+  /** Ended containers that are kept: of each name in a pod, and of all together (negative: any number). */
+  maxPerPodContainerCount: z.number().int().default(1),
+  maxContainerCount: z.number().int().default(-1),
+  minimumGCAge: duration.default('0s'),
   /** Ours: `auto` takes a container runtime when its socket answers, else `process`. */
   runtime: z.enum(['auto', 'process', 'cri']).default('auto'),
 });
@@ -55,9 +89,6 @@ export const edgedUnusedFields: readonly string[] = [
   'containerRuntime',
   'remoteRuntimeEndpoint',
   'remoteImageEndpoint',
-  'maxContainerCount',
-  'maxPerPodContainerCount',
-  'minimumGCAge',
   'enableMetrics',
   'rootDirectoryQuota',
   ...kubelet(
@@ -80,28 +111,18 @@ export const edgedUnusedFields: readonly string[] = [
     'enforceNodeAllocatable',
     'eventBurst',
     'eventRecordQPS',
-    'evictionHard',
-    'evictionMaxPodGracePeriod',
-    'evictionMinimumReclaim',
-    'evictionPressureTransitionPeriod',
-    'evictionSoft',
-    'evictionSoftGracePeriod',
     'failSwapOn',
     'featureGates',
     'hairpinMode',
     'healthzBindAddress',
     'healthzPort',
     'httpCheckFrequency',
-    'imageGCHighThresholdPercent',
-    'imageGCLowThresholdPercent',
-    'imageMinimumGCAge',
     'imageServiceEndpoint',
     'iptablesDropBit',
     'iptablesMasqueradeBit',
     'kind',
     'kubeAPIBurst',
     'kubeAPIQPS',
-    'kubeReserved',
     'kubeletCgroups',
     'localStorageCapacityIsolation',
     'logging',
@@ -136,7 +157,6 @@ export const edgedUnusedFields: readonly string[] = [
     'streamingConnectionIdleTimeout',
     'syncFrequency',
     'systemCgroups',
-    'systemReserved',
     'systemReservedCgroup',
     'tlsCertFile',
     'tlsCipherSuites',

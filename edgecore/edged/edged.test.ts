@@ -9,6 +9,7 @@ import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { FakeCloud, type Status } from '#test/fixtures/edged-cloud.ts';
+import { machineUse } from '#test/fixtures/machine.ts';
 import { edgedConfigSchema } from './config.ts';
 import { createEdged, edgedInbox } from './edged.ts';
 import { createMemoryRuntime, type MemoryRuntime } from './runtime/memory-runtime.ts';
@@ -27,6 +28,7 @@ describe('edged', () => {
       isWhole = true;
     },
   };
+  const machine = async () => machineUse();
   let stop: AbortController;
   let running: Promise<unknown>[];
 
@@ -61,7 +63,7 @@ describe('edged', () => {
     });
     const edged = createEdged(
       { ...config, version: '0.1.0' },
-      { bus, runtime, memory, clock, log: silentLog, metrics: createMetrics() },
+      { bus, runtime, memory, machine, clock, log: silentLog, metrics: createMetrics() },
     );
     running.push(edged.run(stop.signal, () => {}));
   }

@@ -27,9 +27,13 @@ import { ImagePulls } from './image-pulls.ts';
 import { LeaseKeeper } from './lease.ts';
 import { createMachineMounts } from './machine-mounts.ts';
 import { MirrorPods } from './mirror-pods.ts';
+import { refusalUnder } from './node/admission.ts';
+import type { MachineUse } from './node/machine-use.ts';
+import { NodeCare } from './node/node-care.ts';
 import { type NodeFacts, readNodeFacts } from './node-facts.ts';
 import { NodeStatus } from './node-status.ts';
 import { Orphans } from './orphans.ts';
+import type { Pod } from './pod.ts';
 import { createPodFiles } from './pod-files.ts';
 import type { PodWorkerComponents } from './pod-worker.ts';
 import { Pods } from './pods.ts';
@@ -41,6 +45,7 @@ import {
 } from './runtime/runtime-service.ts';
 import { memoryPlaces } from './secret-directory.ts';
 import { StaticPods } from './static-pods.ts';
+import { machineReader } from './stats/collector.ts';
 import { StatusSender } from './status-sender.ts';
 import { createVolumes } from './volumes.ts';
 
@@ -56,10 +61,15 @@ export interface EdgedComponents {
   readonly runtime: RuntimeService;
   /** Whether the list of stored pods is all of them. */
   readonly memory: { isWhole(): boolean; becameWhole(): Promise<void> };
+  /** How much of the machine is used; undefined: as it says itself. */
+  readonly machine?: (() => Promise<MachineUse>) | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 }
+
+/** What it says of itself, once. */
+type RuntimeTraits = RuntimeVersion & Pick<RuntimeStatus, 'usesImages' | 'rotatesLogs'>;
 
 const storedTimeoutMs = 10_000;
 const podDrainMs = 5000;
@@ -89,6 +99,7 @@ class Edged {
   #orphans: Orphans | undefined;
   #mirrors: MirrorPods | undefined;
   #static: StaticPods | undefined;
+  #care: NodeCare | undefined;
   #sender: StatusSender | undefined;
   #node: NodeStatus | undefined;
   #lease: LeaseKeeper | undefined;
@@ -106,13 +117,13 @@ class Edged {
     const { bus, runtime } = this.#with;
     this.#signal = signal;
     const version = await runtime.version();
-    const { usesImages } = await runtime.status();
+    const { usesImages, rotatesLogs } = await runtime.status();
     let facts = await this.#facts();
     const readFacts = async () => {
       facts = await this.#facts();
       return facts;
     };
-    this.#build({ ...version, usesImages }, readFacts, () => this.#around(facts));
+    this.#build({ ...version, usesImages, rotatesLogs }, readFacts, () => this.#around(facts));
     await this.#loadStored();
     await this.#static?.load();
     const work = [
@@ -124,6 +135,7 @@ class Edged {
       this.#orphans?.run(signal),
       this.#mirrors?.run(signal),
       this.#static?.run(signal),
+      this.#care?.run(signal),
     ];
     ready();
     await Promise.all(work);
@@ -131,7 +143,7 @@ class Edged {
   }
 
   #build(
-    runtimeVersion: RuntimeVersion & Pick<RuntimeStatus, 'usesImages'>,
+    runtimeVersion: RuntimeTraits,
     facts: () => Promise<NodeFacts>,
     around: () => PodSurroundings,
   ): void {
@@ -151,7 +163,7 @@ class Edged {
   }
 
   #buildNode(
-    runtimeVersion: RuntimeVersion & Pick<RuntimeStatus, 'usesImages'>,
+    runtimeVersion: RuntimeTraits,
     cloud: CloudRequests,
     facts: () => Promise<NodeFacts>,
   ): NodeStatus {
@@ -177,6 +189,7 @@ class Edged {
         images: () =>
           runtimeVersion.usesImages ? runtime.listImages().catch(() => []) : Promise.resolve([]),
         needsPodNetwork: () => this.#pods?.workers.some(({ pod }) => !pod.spec.hostNetwork) ?? false,
+        pressures: () => this.#care?.conditions ?? [],
         runtimeVersion,
         clock,
         log: this.#log,
@@ -189,7 +202,7 @@ class Edged {
   }
 
   #buildPods(
-    { name: runtimeName, usesImages }: RuntimeVersion & Pick<RuntimeStatus, 'usesImages'>,
+    { name: runtimeName, usesImages, rotatesLogs }: RuntimeTraits,
     made: Pick<PodWorkerComponents, 'cloud' | 'around'> & { sender: StatusSender; node: NodeStatus },
   ): void {
     const { bus, runtime, clock, memory } = this.#with;
@@ -202,6 +215,7 @@ class Edged {
     const root = options.rootDirectory;
     const podDirectory = (uid: string) => join(root, 'pods', uid);
     const volumes = createVolumes(root, { objects, clock, log, memoryPlaces, mounts });
+    const events = createEventRecorder({ nodeName, enabled: options.reportEvent }, { bus, clock });
     const worker: PodWorkerComponents = {
       runtime,
       runtimeName,
@@ -209,7 +223,7 @@ class Edged {
       objects,
       cloud,
       sender,
-      events: createEventRecorder({ nodeName, enabled: options.reportEvent }, { bus, clock }),
+      events,
       around,
       pulls: usesImages ? new ImagePulls(runtime) : undefined,
       files: usesImages ? createPodFiles(podDirectory, kubelet.clusterDomain) : undefined,
@@ -219,11 +233,35 @@ class Edged {
       clusterDomain: kubelet.clusterDomain,
       dnsOf: createPodDns(kubelet),
       podLogs: kubelet.podLogsDir,
+      deadKept: {
+        max: options.maxPerPodContainerCount,
+        ageMinMs: parseDurationMs(options.minimumGCAge) ?? 0,
+      },
       clock,
       log,
     };
+    const machine = this.#with.machine ?? machineReader(runtime, options.rootDirectory, clock);
+    const care = new NodeCare(
+      options,
+      { usesImages, rotatesLogs },
+      {
+        runtime,
+        machine,
+        events,
+        clock,
+        log,
+        pods: () => this.#pods?.workers ?? [],
+        changed: () => node.poke(),
+      },
+    );
+    this.#care = care;
+    const refusalOf = (pod: Pod) => refusalUnder(care.conditions, pod);
     const mirrors = new MirrorPods({ nodeName, nodeUid: () => node.uid, cloud, sender, clock, log });
-    const pods = new Pods({ nodeName, signal: this.#signal, counted: this.#countPods }, worker, mirrors);
+    const pods = new Pods(
+      { nodeName, signal: this.#signal, counted: this.#countPods, refusalOf },
+      worker,
+      mirrors,
+    );
     const isKnown = (podUid: string) => pods.has(podUid);
     this.#pods = pods;
     this.#mirrors = mirrors;
@@ -244,8 +282,8 @@ class Edged {
     return readNodeFacts({
       nodeIp: this.#options.nodeIP,
       interfaceName: this.#options.customInterfaceName,
-      maxPods: this.#options.tailoredKubeletConfig.maxPods,
       rootDirectory: this.#options.rootDirectory,
+      kubelet: this.#options.tailoredKubeletConfig,
     });
   }
 

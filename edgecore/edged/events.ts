@@ -15,6 +15,19 @@ export interface EventRecorder {
   pod(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void;
 }
 
+export interface NodeEvents {
+  /** About this node. */
+  node(type: 'Normal' | 'Warning', reason: string, message: string): void;
+}
+
+interface About {
+  readonly kind: 'Pod' | 'Node';
+  readonly namespace: string | undefined;
+  readonly name: string;
+  readonly uid: string;
+  readonly fieldPath?: string;
+}
+
 interface Known {
   readonly name: string;
   readonly firstMs: number;
@@ -30,7 +43,7 @@ const messageMax = 1024;
 export function createEventRecorder(
   options: { nodeName: string; enabled: boolean },
   components: { bus: Bus; clock: Clock },
-): EventRecorder {
+): EventRecorder & NodeEvents {
   const { bus, clock } = components;
   const known = new Map<string, Known>();
 
@@ -55,43 +68,53 @@ export function createEventRecorder(
     return { known: fresh, again: false };
   }
 
+  function say(about: About, type: 'Normal' | 'Warning', reason: string, message: string): void {
+    if (!options.enabled) return;
+    const counted = count(
+      `${about.kind}/${about.uid}/${about.fieldPath ?? ''}/${reason}/${message}`,
+      about.name,
+    );
+    if (counted === undefined) return;
+    const namespace = about.namespace ?? 'default';
+    const { name, firstMs, sentMs } = counted.known;
+    const event = {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name, namespace },
+      involvedObject: { ...about, apiVersion: 'v1' },
+      type,
+      reason,
+      message: message.slice(0, messageMax),
+      source: { component: 'kubelet', host: options.nodeName },
+      firstTimestamp: apiTime(firstMs),
+      lastTimestamp: apiTime(sentMs),
+      count: counted.known.count,
+      reportingComponent: 'kubelet',
+      reportingInstance: options.nodeName,
+    };
+    const route = {
+      source: source.edged,
+      group: group.meta,
+      operation: counted.again ? operation.update : operation.insert,
+      resource: `${namespace}/event/${name}`,
+    };
+    bus.send('metamanager', newEnvelope(route, event, { timestampMs: sentMs }));
+  }
+
   return {
     pod(pod, type, reason, message, container) {
-      if (!options.enabled) return;
-      const counted = count(`${pod.metadata.uid}/${container ?? ''}/${reason}/${message}`, pod.metadata.name);
-      if (counted === undefined) return;
-      const namespace = podNamespace(pod);
-      const { name, firstMs, sentMs } = counted.known;
+      const { name, uid } = pod.metadata;
+      const about = { kind: 'Pod', namespace: podNamespace(pod), name, uid } as const;
       const fieldPath = container === undefined ? {} : { fieldPath: `spec.containers{${container}}` };
-      const event = {
-        apiVersion: 'v1',
-        kind: 'Event',
-        metadata: { name, namespace },
-        involvedObject: {
-          apiVersion: 'v1',
-          kind: 'Pod',
-          namespace,
-          name: pod.metadata.name,
-          uid: pod.metadata.uid,
-          ...fieldPath,
-        },
+      say({ ...about, ...fieldPath }, type, reason, message);
+    },
+    // As the kubelet does: the node's name stands for its uid, by which `kubectl describe node` finds the event.
+    node: (type, reason, message) =>
+      say(
+        { kind: 'Node', namespace: undefined, name: options.nodeName, uid: options.nodeName },
         type,
         reason,
-        message: message.slice(0, messageMax),
-        source: { component: 'kubelet', host: options.nodeName },
-        firstTimestamp: apiTime(firstMs),
-        lastTimestamp: apiTime(sentMs),
-        count: counted.known.count,
-        reportingComponent: 'kubelet',
-        reportingInstance: options.nodeName,
-      };
-      const route = {
-        source: source.edged,
-        group: group.meta,
-        operation: counted.again ? operation.update : operation.insert,
-        resource: `${namespace}/event/${name}`,
-      };
-      bus.send('metamanager', newEnvelope(route, event, { timestampMs: sentMs }));
-    },
+        message,
+      ),
   };
 }

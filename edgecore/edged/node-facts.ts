@@ -1,7 +1,9 @@
 /** What the machine says about itself: addresses, capacity, versions. Read anew each time; it may change. */
 
-import { readFile, statfs } from 'node:fs/promises';
+import { readdir, readFile, statfs } from 'node:fs/promises';
 import { arch, cpus, networkInterfaces, release, totalmem } from 'node:os';
+import { parseQuantity } from '#protocol/quantity.ts';
+import { amountOf, type Signal } from './node/thresholds.ts';
 
 export interface NodeFacts {
   readonly internalIp: string;
@@ -21,33 +23,41 @@ const architectures: Readonly<Record<string, string>> = {
   arm: 'arm',
   ia32: '386',
 };
-/** What the kubelet keeps back from pods by its default eviction thresholds. */
-const memoryKeptBytes = 100 * 1024 * 1024;
-const diskKeptPart = 0.1;
+const hugepagesPath = '/sys/kernel/mm/hugepages';
+
+/** What is kept back from pods: for the system, and so that pods are evicted before the machine runs out. */
+export interface KeptBack {
+  readonly maxPods: number;
+  readonly evictionHard: Readonly<Partial<Record<Signal, string>>>;
+  readonly kubeReserved: Readonly<Record<string, string>>;
+  readonly systemReserved: Readonly<Record<string, string>>;
+}
+
+export interface Machine {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  /** Bytes by size of page, as `2Mi`. */
+  readonly hugepages: ReadonlyMap<string, number>;
+}
 
 export async function readNodeFacts(options: {
   readonly nodeIp: string;
   readonly interfaceName: string;
-  readonly maxPods: number;
   readonly rootDirectory: string;
+  readonly kubelet: KeptBack;
 }): Promise<NodeFacts> {
   const disk = await statfs(options.rootDirectory).catch(() => undefined);
-  const diskBytes = disk === undefined ? 0 : disk.blocks * disk.bsize;
-  const memoryBytes = totalmem();
-  const common = { cpu: String(cpus().length), pods: String(options.maxPods) };
+  const machine = {
+    cpus: cpus().length,
+    memoryBytes: totalmem(),
+    diskBytes: disk === undefined ? 0 : disk.blocks * disk.bsize,
+    hugepages: await readHugepages(),
+  };
   const machineId = await readLine('/etc/machine-id');
   return {
     internalIp: options.nodeIp || findAddress(options.interfaceName),
-    capacity: {
-      ...common,
-      memory: `${Math.floor(memoryBytes / 1024)}Ki`,
-      'ephemeral-storage': `${Math.floor(diskBytes / 1024)}Ki`,
-    },
-    allocatable: {
-      ...common,
-      memory: `${Math.floor(Math.max(0, memoryBytes - memoryKeptBytes) / 1024)}Ki`,
-      'ephemeral-storage': String(Math.floor(diskBytes * (1 - diskKeptPart))),
-    },
+    ...resourcesOf(machine, options.kubelet),
     machineId,
     systemUuid: (await readLine('/sys/class/dmi/id/product_uuid')) || machineId,
     bootId: await readLine('/proc/sys/kernel/random/boot_id'),
@@ -55,6 +65,59 @@ export async function readNodeFacts(options: {
     osImage: await readOsImage(),
     architecture: architectures[arch()] ?? arch(),
   };
+}
+
+/** What the node has, and what of it pods may ask for. */
+export function resourcesOf(
+  { cpus: cpuCount, memoryBytes, diskBytes, hugepages }: Machine,
+  { maxPods, evictionHard, kubeReserved, systemReserved }: KeptBack,
+): Pick<NodeFacts, 'capacity' | 'allocatable'> {
+  const reserved = (name: string) =>
+    [kubeReserved, systemReserved].reduce((sum, it) => sum + (parseQuantity(it[name] ?? '0') || 0), 0);
+  const evicted = (signal: Signal, capacity: number) => {
+    const amount = evictionHard[signal];
+    return amount === undefined ? 0 : amountOf(amount, capacity);
+  };
+  const pages = [...hugepages].map(([size, bytes]) => [`hugepages-${size}`, binary(bytes)] as const);
+  const inPages = [...hugepages.values()].reduce((sum, it) => sum + it, 0);
+  const memory = memoryBytes - inPages - reserved('memory') - evicted('memory.available', memoryBytes);
+  const disk = diskBytes - reserved('ephemeral-storage') - evicted('nodefs.available', diskBytes);
+  const cpu = cpuCount * 1000 - reserved('cpu') * 1000;
+  const common = { pods: String(maxPods), ...Object.fromEntries(pages) };
+  return {
+    capacity: {
+      ...common,
+      cpu: String(cpuCount),
+      memory: binary(memoryBytes),
+      'ephemeral-storage': binary(diskBytes),
+    },
+    allocatable: {
+      ...common,
+      cpu: cpu % 1000 === 0 ? String(Math.max(0, cpu / 1000)) : `${Math.max(0, Math.round(cpu))}m`,
+      memory: binary(memory),
+      'ephemeral-storage': String(Math.max(0, Math.floor(disk))),
+    },
+  };
+}
+
+function binary(bytes: number): string {
+  return bytes <= 0 ? '0' : `${Math.floor(bytes / 1024)}Ki`;
+}
+
+function sizeName(kilobytes: number): string {
+  if (kilobytes % 1024 ** 2 === 0) return `${kilobytes / 1024 ** 2}Gi`;
+  return kilobytes % 1024 === 0 ? `${kilobytes / 1024}Mi` : `${kilobytes}Ki`;
+}
+
+async function readHugepages(): Promise<ReadonlyMap<string, number>> {
+  const found = new Map<string, number>();
+  for (const directory of (await readdir(hugepagesPath).catch(() => [])).sort()) {
+    const kilobytes = Number(/^hugepages-(\d+)kB$/.exec(directory)?.[1] ?? 0);
+    if (kilobytes === 0) continue;
+    const count = Number(await readLine(`${hugepagesPath}/${directory}/nr_hugepages`)) || 0;
+    found.set(sizeName(kilobytes), count * kilobytes * 1024);
+  }
+  return found;
 }
 
 /** The first address that is not loopback, of the named interface when one is named. */

@@ -3,15 +3,20 @@ import { z } from 'zod';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import type { CloudAnswer } from './cloud-requests.ts';
+import type { PressureCondition } from './node/thresholds.ts';
 import { NodeStatus } from './node-status.ts';
 
-const reportSchema = z.object({ status: z.looseObject({}) });
+const reportSchema = z.object({
+  status: z.looseObject({ conditions: z.array(z.looseObject({ type: z.string() })) }),
+});
 const whole = ['addresses', 'allocatable', 'capacity', 'conditions', 'nodeInfo'];
 
 function setUp() {
   const clock = new ManualClock();
   /** The fields of each report. */
   const reports: string[][] = [];
+  const pressures: PressureCondition[] = [];
+  let last: readonly { readonly type: string }[] = [];
   const facts = {
     internalIp: '192.0.2.7',
     capacity: { cpu: '4' },
@@ -24,8 +29,11 @@ function setUp() {
     architecture: 'amd64',
   };
   const ask = async (_: string, resource: string, content: unknown): Promise<CloudAnswer> => {
-    if (resource.includes('nodepatch'))
-      reports.push(Object.keys(reportSchema.parse(JSON.parse(String(content))).status).sort());
+    if (resource.includes('nodepatch')) {
+      const { status } = reportSchema.parse(JSON.parse(String(content)));
+      reports.push(Object.keys(status).sort());
+      last = status.conditions;
+    }
     return { kind: 'object', object: { metadata: { name: 'edge-1', uid: 'uid' } } };
   };
   const node = new NodeStatus(
@@ -51,6 +59,7 @@ function setUp() {
       }),
       images: async () => [],
       needsPodNetwork: () => false,
+      pressures: () => pressures,
       runtimeVersion: { name: 'memory', version: '1' },
       learned: () => {},
       clock,
@@ -64,7 +73,7 @@ function setUp() {
     await clock.advance(10_000);
     await running;
   };
-  return { clock, node, reports, facts, end };
+  return { clock, node, reports, pressures, conditions: () => last, facts, end };
 }
 
 describe('status of the node', () => {
@@ -94,6 +103,32 @@ describe('status of the node', () => {
     node.forget();
     await clock.advance(10_000);
     expect(reports.at(-1)).toEqual(whole);
+    await end();
+  });
+});
+
+describe('conditions of the node', () => {
+  it('follow what it is short of, at once when told, with the time of the change', async () => {
+    const { clock, node, pressures, conditions, end } = setUp();
+    node.connected(true);
+    await clock.advance(0);
+    const of = (type: string) => conditions().find((it) => it.type === type);
+    expect(of('MemoryPressure')).toMatchObject({ status: 'False', reason: 'KubeletHasSufficientMemory' });
+    expect(of('DiskPressure')).toMatchObject({ status: 'False', reason: 'KubeletHasNoDiskPressure' });
+    expect(of('PIDPressure')).toMatchObject({ status: 'False', reason: 'KubeletHasSufficientPID' });
+    await clock.advance(1000);
+    pressures.push('DiskPressure');
+    node.poke();
+    await clock.advance(0);
+    expect(of('DiskPressure')).toEqual({
+      type: 'DiskPressure',
+      status: 'True',
+      reason: 'KubeletHasDiskPressure',
+      message: 'kubelet has disk pressure',
+      lastHeartbeatTime: '2026-01-01T00:00:01Z',
+      lastTransitionTime: '2026-01-01T00:00:01Z',
+    });
+    expect(of('MemoryPressure')).toMatchObject({ lastTransitionTime: '2026-01-01T00:00:00Z' });
     await end();
   });
 });

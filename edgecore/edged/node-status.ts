@@ -8,6 +8,7 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { noNamespace, operation } from '#protocol/names.ts';
 import type { CloudRequests } from './cloud-requests.ts';
+import type { PressureCondition } from './node/thresholds.ts';
 import type { NodeFacts } from './node-facts.ts';
 import { apiTime } from './pod-status.ts';
 import type { Image, RuntimeStatus, RuntimeVersion } from './runtime/runtime-service.ts';
@@ -31,6 +32,8 @@ export interface NodeComponents {
   readonly images: () => Promise<readonly Image[]>;
   /** Some pod wants an address of its own; without one, a machine without network plugin is as it should be. */
   readonly needsPodNetwork: () => boolean;
+  /** What the node is short of. */
+  readonly pressures: () => readonly PressureCondition[];
   readonly runtimeVersion: RuntimeVersion;
   /** Called when our Node's uid has become known. */
   readonly learned: () => void;
@@ -95,7 +98,7 @@ export class NodeStatus {
   connected(ours: boolean): void {
     this.#briefly = ours;
     this.#sayAll();
-    this.#poke();
+    this.poke();
   }
 
   #sayAll(): void {
@@ -230,7 +233,7 @@ export class NodeStatus {
         },
         ...(listed.length === 0 ? {} : { images: imagesOf(listed) }),
       },
-      conditions: conditionsOf(await runtimeStatus(), this.#with.needsPodNetwork()),
+      conditions: conditionsOf(await runtimeStatus(), this.#with.needsPodNetwork(), this.#with.pressures()),
     };
   }
 
@@ -247,7 +250,8 @@ export class NodeStatus {
     return { ...body, conditions: timed };
   }
 
-  #poke(): void {
+  /** Something that it tells has changed. */
+  poke(): void {
     this.#asked = true;
     this.#wake();
   }
@@ -264,7 +268,11 @@ export class NodeStatus {
   }
 }
 
-function conditionsOf(runtime: RuntimeStatus, needsPodNetwork: boolean): readonly Condition[] {
+function conditionsOf(
+  runtime: RuntimeStatus,
+  needsPodNetwork: boolean,
+  pressures: readonly PressureCondition[],
+): readonly Condition[] {
   const failed = runtime.conditions.filter((it) => !it.ok && (it.type !== 'NetworkReady' || needsPodNetwork));
   const [first] = failed;
   const ready: Condition =
@@ -277,16 +285,32 @@ function conditionsOf(runtime: RuntimeStatus, needsPodNetwork: boolean): readonl
           message: failed.map((it) => `${it.type}=false, ${it.reason}: ${it.message}`).join('; '),
         };
   return [
-    fine('MemoryPressure', 'KubeletHasSufficientMemory', 'kubelet has sufficient memory available'),
-    fine('DiskPressure', 'KubeletHasNoDiskPressure', 'kubelet has no disk pressure'),
-    fine('PIDPressure', 'KubeletHasSufficientPID', 'kubelet has sufficient PID available'),
+    ...pressureWords.map(({ type, short, enough }): Condition => {
+      const isShort = pressures.includes(type);
+      return { type, status: isShort ? 'True' : 'False', ...(isShort ? short : enough) };
+    }),
     ready,
   ];
 }
 
-function fine(type: string, reason: string, message: string): Condition {
-  return { type, status: 'False', reason, message };
-}
+/** The kubelet's. */
+const pressureWords = [
+  {
+    type: 'MemoryPressure',
+    short: { reason: 'KubeletHasInsufficientMemory', message: 'kubelet has insufficient memory available' },
+    enough: { reason: 'KubeletHasSufficientMemory', message: 'kubelet has sufficient memory available' },
+  },
+  {
+    type: 'DiskPressure',
+    short: { reason: 'KubeletHasDiskPressure', message: 'kubelet has disk pressure' },
+    enough: { reason: 'KubeletHasNoDiskPressure', message: 'kubelet has no disk pressure' },
+  },
+  {
+    type: 'PIDPressure',
+    short: { reason: 'KubeletHasInsufficientPID', message: 'kubelet has insufficient PID available' },
+    enough: { reason: 'KubeletHasSufficientPID', message: 'kubelet has sufficient PID available' },
+  },
+] as const;
 
 /** The largest, as far as the API keeps them. */
 function imagesOf(images: readonly Image[]): readonly { names: readonly string[]; sizeBytes: number }[] {

@@ -152,12 +152,27 @@ describe('plan of a pod that is wanted', () => {
     expect(steps(podOf(), seen(old))).toMatchObject([{ do: 'start', attempt: 1 }]);
   });
 
-  it('keeps one dead container per name beside the newest', () => {
+  it('keeps one dead container of each name, also while it waits to start again', () => {
     const dead = [0, 1, 2].map((attempt) => exited({ attempt }));
-    expect(steps(podOf(), seen(...dead, container({ attempt: 3 })))).toEqual([
+    const gone = [
       { do: 'remove-container', containerId: 'main-0' },
       { do: 'remove-container', containerId: 'main-1' },
-    ]);
+    ];
+    expect(steps(podOf(), seen(...dead, container({ attempt: 3 })))).toEqual(gone);
+    const waiting = [0, 1, 2].map((attempt) => exited({ attempt, backoffMs: 10_000 }));
+    expect(steps(podOf(), seen(...waiting))).toEqual(gone);
+    expect(steps(podOf(), seen(container()))).toEqual([]);
+  });
+
+  it('keeps more of them, or younger ones, when told to', () => {
+    const dead = [0, 1, 2].map((attempt) => exited({ attempt, createdAtMs: nowMs - 5000 + attempt }));
+    const observed = seen(...dead, container({ attempt: 3 }));
+    const of = (max: number, ageMinMs: number) =>
+      plan({ pod: podOf(), ending: undefined, deadKept: { max, ageMinMs } }, observed, nowMs);
+    expect(verbs(of(2, 0).steps)).toEqual(['remove-container']);
+    expect(of(-1, 0).steps).toEqual([]);
+    expect(of(0, 0).steps).toHaveLength(2);
+    expect(of(1, 5000)).toMatchObject({ steps: [{ containerId: 'main-0' }], wakeAtMs: nowMs + 1 });
   });
 });
 

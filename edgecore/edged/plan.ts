@@ -57,7 +57,18 @@ export interface Wanted {
   readonly ending: { readonly graceMs: number; readonly removed: boolean } | undefined;
   /** Set when it is to run no more, although it was not deleted. */
   readonly over?: PodVerdict | undefined;
+  readonly deadKept?: DeadKept | undefined;
 }
+
+/** How many ended containers are kept of each name; the last one always is, since it says how it ended. */
+export interface DeadKept {
+  /** Negative: all. */
+  readonly max: number;
+  /** None is removed that is younger. */
+  readonly ageMinMs: number;
+}
+
+const oneDead: DeadKept = { max: 1, ageMinMs: 0 };
 
 /** How a pod has ended that did not end by itself: its time was over, it was evicted, or it had ended before. */
 export interface PodVerdict {
@@ -114,7 +125,7 @@ export function plan(wanted: Wanted, observed: Observed, nowMs: number): Plan {
   if (pod.unreadable !== undefined) return planUnreadable(draft, pod, pod.unreadable);
   const sandbox = newestReady(observed.sandboxes);
   stopStrays(draft, pod, observed, sandbox);
-  removeOld(draft, observed, sandbox);
+  removeOld(draft, observed, sandbox, wanted.deadKept ?? oneDead, nowMs);
   if (isFinished(pod, observed)) return planFinished(draft, pod, observed);
   if (sandbox === undefined) {
     // Containers may outlive a sandbox that died: they end before their pod starts anew.
@@ -246,13 +257,27 @@ function stopStrays(draft: Draft, pod: Pod, observed: Observed, sandbox: Observe
   }
 }
 
-/** Keeps the two newest of each name (what runs, and how the one before ended) and the sandboxes they are in. */
-function removeOld(draft: Draft, observed: Observed, sandbox: ObservedSandbox | undefined): void {
+/** Keeps what runs, the newest that have ended, and the sandboxes they are in. */
+function removeOld(
+  draft: Draft,
+  observed: Observed,
+  sandbox: ObservedSandbox | undefined,
+  dead: DeadKept,
+  nowMs: number,
+): void {
   const kept = new Set<string>();
   for (const it of observed.containers) {
-    const newer = observed.containers.filter((other) => other.name === it.name && other.attempt > it.attempt);
-    if (newer.length >= 2 && hasEnded(it)) draft.steps.push({ do: 'remove-container', containerId: it.id });
-    else kept.add(it.sandboxId);
+    const newerDead = observed.containers.filter(
+      (other) => other.name === it.name && other.attempt > it.attempt && hasEnded(other),
+    );
+    const surplus = hasEnded(it) && dead.max >= 0 && newerDead.length >= Math.max(1, dead.max);
+    const dueMs = it.createdAtMs + dead.ageMinMs;
+    if (surplus && nowMs >= dueMs) {
+      draft.steps.push({ do: 'remove-container', containerId: it.id });
+      continue;
+    }
+    if (surplus) draft.wakeAt(dueMs);
+    kept.add(it.sandboxId);
   }
   for (const it of observed.sandboxes) {
     const replaced = sandbox !== undefined && it.attempt < sandbox.attempt;

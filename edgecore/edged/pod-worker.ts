@@ -14,6 +14,7 @@ import type { CloudRequests } from './cloud-requests.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { podLogDirectory, sandboxConfig } from './container-config.ts';
 import { ContainerHooks } from './container-hooks.ts';
+import { removeContainer } from './container-logs.ts';
 import type { ContainerMountsParts } from './container-mounts.ts';
 import { ContainerStarter, explain } from './container-starter.ts';
 import { ContainerStops } from './container-stops.ts';
@@ -21,6 +22,7 @@ import type { EventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
 import type { ImagePulls } from './image-pulls.ts';
 import {
+  type DeadKept,
   type Observed,
   type Plan,
   type PodVerdict,
@@ -58,6 +60,8 @@ export interface PodWorkerComponents extends ContainerMountsParts {
   /** Where the profiles lie that pods name. */
   readonly seccompDirectory: string;
   readonly clusterDomain: string;
+  /** Undefined: one of each name. */
+  readonly deadKept?: DeadKept | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -82,6 +86,7 @@ export class PodWorker {
   readonly #hooks: ContainerHooks;
   readonly #observer: PodObserver;
   #deleteAsked = false;
+  #hasEnded = false;
   /** Why it runs no more, and since when; `told` when the cloud has said so itself. */
   #over: { readonly verdict: PodVerdict; readonly told: boolean } | undefined;
 
@@ -107,6 +112,11 @@ export class PodWorker {
 
   get pod(): Pod {
     return this.#pod;
+  }
+
+  /** It has ended, or is told to. */
+  get isEnding(): boolean {
+    return this.#over !== undefined || this.#ending.signal.aborted || this.#hasEnded;
   }
 
   update(pod: Pod): void {
@@ -189,7 +199,7 @@ export class PodWorker {
   #wanted(): Wanted {
     const ended = this.#removed || this.#pod.metadata.deletionTimestamp;
     const ending = ended ? { graceMs: gracePeriodMs(this.#pod), removed: this.#removed } : undefined;
-    return { pod: this.#pod, ending, over: this.#over?.verdict };
+    return { pod: this.#pod, ending, over: this.#over?.verdict, deadKept: this.#with.deadKept };
   }
 
   async #observe(): Promise<Observed> {
@@ -242,7 +252,7 @@ export class PodWorker {
       case 'start':
         return this.#start(step, observed);
       case 'remove-container':
-        await runtime.removeContainer(step.containerId);
+        await removeContainer(runtime, step.containerId);
         return true;
       case 'stop-sandbox':
         await runtime.stopPodSandbox(step.sandboxId);
@@ -355,6 +365,7 @@ export class PodWorker {
       nowMs: clock.now(),
     });
     this.#conditions = status.conditions;
+    this.#hasEnded = status.phase === 'Succeeded' || status.phase === 'Failed';
     sender.report(this.#pod, status);
   }
 

@@ -235,6 +235,15 @@ export const podSchema = z.looseObject({
     restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
     terminationGracePeriodSeconds: z.number().nullish(),
     activeDeadlineSeconds: z.number().nullish(),
+    priority: z.number().nullish(),
+    tolerations: list(
+      z.looseObject({
+        key: z.string().nullish(),
+        operator: z.string().nullish(),
+        value: z.string().nullish(),
+        effect: z.string().nullish(),
+      }),
+    ),
     securityContext: podSecurityContextSchema,
     containers: z.array(containerSchema),
     initContainers: list(containerSchema),

@@ -6,10 +6,11 @@
 import { z } from 'zod';
 import type { Log } from '#beehive/log.ts';
 import { MirrorPods } from './mirror-pods.ts';
+import type { PodVerdict } from './plan.ts';
 import { type Pod, podKey, readPod } from './pod.ts';
 import { PodWorker, type PodWorkerComponents } from './pod-worker.ts';
 import { references } from './references.ts';
-import { configAnnotation } from './static-pod-files.ts';
+import { isStatic } from './static-pod-files.ts';
 import type { StatusReporter } from './status-sender.ts';
 
 export interface PodsOptions {
@@ -18,6 +19,8 @@ export interface PodsOptions {
   readonly signal: AbortSignal;
   /** How many there are, after each change. */
   readonly counted: (pods: number) => void;
+  /** Why the node does not take a pod that has not started yet. */
+  readonly refusalOf: (pod: Pod) => PodVerdict | undefined;
 }
 
 interface Running {
@@ -82,6 +85,14 @@ export class Pods {
     for (const worker of this.workers)
       if (podKey(worker.pod) === podKey(pod) && !isStatic(worker.pod)) worker.remove();
     void this.#start(pod, this.#components);
+    this.#refuse(pod);
+  }
+
+  #refuse(pod: Pod): void {
+    const refusal = this.#options.refusalOf(pod);
+    if (refusal === undefined) return;
+    this.of(pod.metadata.uid)?.fail(refusal);
+    this.#components.events.pod(pod, 'Warning', refusal.reason, refusal.message);
   }
 
   /** Runs a pod that no API knows. Resolves when it has ended: false when only we let go of it. */
@@ -151,9 +162,4 @@ export class Pods {
       this.#ended.delete(oldest);
     }
   }
-}
-
-/** It comes from a file of this machine, which no object of the API can claim of itself: those have no such uid. */
-function isStatic(pod: Pod): boolean {
-  return pod.metadata.annotations?.[configAnnotation.hash] === pod.metadata.uid;
 }

@@ -24,6 +24,11 @@ export const configAnnotation = {
   mirror: mirrorAnnotation,
 } as const;
 
+/** It comes from a file of this machine, which no object of the API can claim of itself: those have no such uid. */
+export function isStatic(pod: Pod): boolean {
+  return pod.metadata.annotations?.[configAnnotation.hash] === pod.metadata.uid;
+}
+
 export interface StaticPodOptions {
   readonly directory: string;
   readonly nodeName: string;

@@ -8,6 +8,7 @@ import { type Log, silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { FakeCloud } from '#test/fixtures/edged-cloud.ts';
+import { machineUse } from '#test/fixtures/machine.ts';
 import { edgedConfigSchema } from './config.ts';
 import { createEdged, edgedInbox } from './edged.ts';
 import { createMemoryRuntime, type MemoryRuntime } from './runtime/memory-runtime.ts';
@@ -72,7 +73,7 @@ describe('static pods', () => {
     };
     const edged = createEdged(
       { ...config, version: '0.1.0' },
-      { bus, runtime, memory, clock, log, metrics: createMetrics() },
+      { bus, runtime, memory, machine: async () => machineUse(), clock, log, metrics: createMetrics() },
     );
     running = [
       bus.serve('metamanager', (envelope) => cloud.handle(envelope), stop.signal),

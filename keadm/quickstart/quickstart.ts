@@ -107,7 +107,11 @@ async function startAll(
       nodeName: names.node,
       dataDir: edgeDir,
       runtime: 'process',
-      set: [`modules.deviceTwin.dmiSockPath=${sockets}/`],
+      set: [
+        `modules.deviceTwin.dmiSockPath=${sockets}/`,
+        // Anybody's machine, whose disk may be fuller than a node's should be: the sample is to run there too.
+        'modules.edged.tailoredKubeletConfig.evictionHard={memory.available:100Mi}',
+      ],
     },
     host,
   );

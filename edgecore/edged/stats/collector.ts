@@ -130,8 +130,10 @@ export function machineReader(
   rootDirectory: string,
   clock: Clock,
 ): () => Promise<MachineUse> {
+  let imageDirectory: string | undefined;
   return async () => {
-    const imageDirectory = await runtime.imageDirectory().catch((error: unknown) => {
+    // It stays where it is while the runtime runs as it is configured.
+    imageDirectory ??= await runtime.imageDirectory().catch((error: unknown) => {
       if (error instanceof RuntimeError) return undefined;
       throw error;
     });
