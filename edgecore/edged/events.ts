@@ -76,21 +76,13 @@ export function createEventRecorder(
     );
     if (counted === undefined) return;
     const namespace = about.namespace ?? 'default';
-    const { name, firstMs, sentMs } = counted.known;
+    const { name, sentMs } = counted.known;
     const event = {
-      apiVersion: 'v1',
-      kind: 'Event',
+      ...eventOf(about, counted.known, options.nodeName),
       metadata: { name, namespace },
-      involvedObject: { ...about, apiVersion: 'v1' },
       type,
       reason,
       message: message.slice(0, messageMax),
-      source: { component: 'kubelet', host: options.nodeName },
-      firstTimestamp: apiTime(firstMs),
-      lastTimestamp: apiTime(sentMs),
-      count: counted.known.count,
-      reportingComponent: 'kubelet',
-      reportingInstance: options.nodeName,
     };
     const route = {
       source: source.edged,
@@ -116,5 +108,19 @@ export function createEventRecorder(
         reason,
         message,
       ),
+  };
+}
+
+function eventOf(about: About, { firstMs, sentMs, count }: Known, nodeName: string): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Event',
+    involvedObject: { ...about, apiVersion: 'v1' },
+    source: { component: 'kubelet', host: nodeName },
+    firstTimestamp: apiTime(firstMs),
+    lastTimestamp: apiTime(sentMs),
+    count,
+    reportingComponent: 'kubelet',
+    reportingInstance: nodeName,
   };
 }
