@@ -3,11 +3,11 @@
  * no part of the work: while its port is taken all else goes on, and it tries again.
  */
 
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import { CancelledError, describeError } from '#protocol/errors.ts';
+import type { RequestListener, ServerResponse } from 'node:http';
+import { describeError } from '#protocol/errors.ts';
 import type { monitorLimits } from '#protocol/limits.ts';
-import { aborted } from './abort.ts';
 import type { Clock } from './clock.ts';
+import { keepListening } from './http-listener.ts';
 import type { Log } from './log.ts';
 import type { Module } from './module.ts';
 
@@ -34,7 +34,6 @@ export interface Page {
 /** Undefined: there is no such page. */
 export type Pages = (path: string) => Page | undefined | Promise<Page | undefined>;
 
-const retryMs = 30_000;
 const plainText = 'text/plain; version=0.0.4; charset=utf-8';
 
 export function createReadOnlyServer(
@@ -50,44 +49,26 @@ export function createReadOnlyServer(
       const at = bindAddress.lastIndexOf(':');
       const host = bindAddress.slice(0, at).replace(/^\[(.*)\]$/, '$1');
       const port = Number(bindAddress.slice(at + 1));
-      for (let said = false; !signal.aborted; said = true) {
-        const server = serve(pages, limits);
-        try {
-          await listen(server, host, port);
-          ready();
-          await aborted(signal);
-        } catch (error) {
-          const fields = { bindAddress, reason: describeError(error) };
-          if (!said) log.warn(fields, `no ${serves}: cannot listen; set ${field} to a free port`);
-          ready();
-          await rest(components.clock, signal);
-        } finally {
-          server.close();
-          server.closeAllConnections();
-        }
-      }
+      const listener = {
+        host,
+        port,
+        limits: { ...limits, headersTimeoutMs: limits.requestTimeoutMs },
+        complaint: `no ${serves}: cannot listen; set ${field} to a free port`,
+      };
+      const { clock } = components;
+      await keepListening(listener, handler(pages), { clock, log }, signal, { tried: ready });
     },
   };
 }
 
-function serve(pages: Pages, limits: ReadOnlyServerLimits): Server {
-  const server = createServer(
-    {
-      maxHeaderSize: limits.headerBytesMax,
-      headersTimeout: limits.requestTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      connectionsCheckingInterval: limits.checkIntervalMs,
-    },
-    (request, response) => {
-      if (request.method !== 'GET') return answer(response, { status: 405, text: 'only GET is served here' });
-      void find(pages, request.url ?? '').then(
-        (page) => answer(response, page ?? { status: 404, text: 'no such path' }),
-        (error: unknown) => answer(response, { status: 500, text: describeError(error) }),
-      );
-    },
-  );
-  server.maxConnections = limits.connectionsMax;
-  return server;
+function handler(pages: Pages): RequestListener {
+  return (request, response) => {
+    if (request.method !== 'GET') return answer(response, { status: 405, text: 'only GET is served here' });
+    void find(pages, request.url ?? '').then(
+      (page) => answer(response, page ?? { status: 404, text: 'no such path' }),
+      (error: unknown) => answer(response, { status: 500, text: describeError(error) }),
+    );
+  };
 }
 
 /** So that what a page throws at once is a refusal too. */
@@ -99,19 +80,4 @@ function answer(response: ServerResponse, { status, text, contentType }: Page): 
   // Whatever body still comes is not read to its end.
   response.writeHead(status, { 'Content-Type': contentType ?? plainText, Connection: 'close' });
   response.end(text.endsWith('\n') ? text : `${text}\n`);
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, resolve);
-  });
-}
-
-async function rest(clock: Clock, signal: AbortSignal): Promise<void> {
-  try {
-    await clock.sleep(retryMs, signal);
-  } catch (error) {
-    if (!(error instanceof CancelledError)) throw error;
-  }
 }

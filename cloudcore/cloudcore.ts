@@ -23,6 +23,7 @@ import { createKubeApi, type KubeClient } from './kube/client.ts';
 import { KubeError } from './kube/kube-api.ts';
 import { createObjectCacheModule } from './kube/object-cache-module.ts';
 import { ObjectCache } from './kube/objects.ts';
+import { createRouter, routerInbox } from './router/router.ts';
 import { SyncController } from './synccontroller/synccontroller.ts';
 
 const apiRetry = { firstMs: 500, maxMs: 10_000, jitter: 0.2 };
@@ -33,7 +34,7 @@ export async function runCloudcore(
   signal: AbortSignal,
 ): Promise<void> {
   const { config } = loaded;
-  const { cloudHub, edgeController, deviceController } = config.modules;
+  const { cloudHub, edgeController, deviceController, router } = config.modules;
   const log = createLog({ name: 'cloudcore' });
   const base = { clock: systemClock, random: systemRandom, log };
   const metrics = createMetrics();
@@ -70,6 +71,11 @@ export async function runCloudcore(
       bus.open('devicecontroller', deviceControllerInbox);
       controllers.push('devicecontroller');
       modules.push(createDeviceController({}, { ...base, api, cache, ledger, bus }));
+    }
+    if (router.enable) {
+      bus.open('router', routerInbox);
+      controllers.push('router');
+      modules.push(createRouter(router, { ...base, metrics, api, cache, bus }));
     }
     if (cloudHub.enable) {
       const transport = createWebSocketTransport(base);

@@ -5,17 +5,12 @@ import type { ConfigFormat } from '#beehive/config-file.ts';
 import { cloudHubConfigSchema, cloudHubUnused } from './cloudhub/config.ts';
 import { deviceControllerConfigSchema, deviceControllerUnused } from './devicecontroller/config.ts';
 import { edgeControllerConfigSchema, edgeControllerUnused } from './edgecontroller/config.ts';
+import { routerConfigSchema } from './router/config.ts';
 
 /** A module of KubeEdge that this cloudcore does not have: its switch is read, so that we can say so. */
 const absentModule = z.strictObject({ enable: z.boolean().default(false) }).prefault({});
 
-export const absentModules = [
-  'iptablesManager',
-  'dynamicController',
-  'router',
-  'cloudStream',
-  'taskManager',
-] as const;
+export const absentModules = ['iptablesManager', 'dynamicController', 'cloudStream', 'taskManager'] as const;
 
 export const cloudcoreConfigSchema = z.strictObject({
   apiVersion: z
@@ -49,7 +44,7 @@ export const cloudcoreConfigSchema = z.strictObject({
       deviceController: deviceControllerConfigSchema.prefault({}),
       iptablesManager: absentModule,
       dynamicController: absentModule,
-      router: absentModule,
+      router: routerConfigSchema.prefault({}),
       cloudStream: absentModule,
       taskManager: absentModule,
     })
@@ -60,9 +55,6 @@ export type CloudcoreConfig = z.infer<typeof cloudcoreConfigSchema>;
 
 const fieldsOfAbsentModules = [
   'iptablesManager.mode',
-  'router.address',
-  'router.port',
-  'router.restTimeout',
   ...['tlsTunnelCAFile', 'tlsTunnelCertFile', 'tlsTunnelPrivateKeyFile', 'tunnelPort', 'streamPort'].map(
     (field) => `cloudStream.${field}`,
   ),

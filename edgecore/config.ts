@@ -10,11 +10,12 @@ import { edgedConfigSchema, edgedUnusedFields } from './edged/config.ts';
 import { edgeHubConfigSchema } from './edgehub/config.ts';
 import { eventBusConfigSchema, eventBusUnused } from './eventbus/config.ts';
 import { metaManagerConfigSchema, metaManagerUnused } from './metamanager/config.ts';
+import { serviceBusConfigSchema } from './servicebus/config.ts';
 
 /** A module of KubeEdge that this edgecore does not have: its switch is read, so that we can say so. */
 const absentModule = z.strictObject({ enable: z.boolean().default(false) }).prefault({});
 
-export const absentModules = ['serviceBus', 'edgeStream', 'taskManager', 'dbTest'] as const;
+export const absentModules = ['edgeStream', 'taskManager', 'dbTest'] as const;
 
 export const edgecoreConfigSchema = z.strictObject({
   apiVersion: z
@@ -49,7 +50,7 @@ export const edgecoreConfigSchema = z.strictObject({
       eventBus: eventBusConfigSchema.prefault({}),
       metaManager: metaManagerConfigSchema.prefault({}),
       deviceTwin: deviceTwinConfigSchema.prefault({}),
-      serviceBus: absentModule,
+      serviceBus: serviceBusConfigSchema.prefault({}),
       edgeStream: absentModule,
       taskManager: absentModule,
       dbTest: absentModule,
@@ -60,7 +61,6 @@ export const edgecoreConfigSchema = z.strictObject({
 export type EdgecoreConfig = z.infer<typeof edgecoreConfigSchema>;
 
 const fieldsOfAbsentModules = [
-  ...['server', 'port', 'timeout'].map((field) => `serviceBus.${field}`),
   ...[
     'tlsTunnelCAFile',
     'tlsTunnelCertFile',

@@ -28,6 +28,7 @@ import { createEdgeHub, edgeHubInbox } from './edgehub/edgehub.ts';
 import { machineOf } from './edgehub/machine.ts';
 import { createEventBus, eventBusInbox, eventBusModule } from './eventbus/eventbus.ts';
 import { createMetaManager, metaManagerInbox } from './metamanager/metamanager.ts';
+import { createServiceBus, serviceBusInbox } from './servicebus/servicebus.ts';
 import { openDatabase, type Store } from './store/database.ts';
 import { StoreError } from './store/errors.ts';
 import { lockInstance } from './store/instance-lock.ts';
@@ -37,7 +38,7 @@ import { SessionStore } from './store/session-store.ts';
 /** Resolves when the signal was aborted and everything is closed. @throws UnrecoverableError */
 export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: AbortSignal): Promise<void> {
   const { config } = loaded;
-  const { edged, edgeHub, eventBus, metaManager, deviceTwin } = config.modules;
+  const { edged, edgeHub, eventBus, metaManager, deviceTwin, serviceBus } = config.modules;
   const { dataSource } = config.database;
   const nodeName = edged.hostnameOverride;
   const log = createLog({ name: 'edgecore' });
@@ -75,6 +76,11 @@ export async function runEdgecore(loaded: LoadedConfig<EdgecoreConfig>, signal: 
       bus.open(eventBusModule, eventBusInbox);
       names.push(eventBusModule);
       modules.push(createEventBus(eventBus, edge));
+    }
+    if (serviceBus.enable) {
+      bus.open(source.serviceBus, serviceBusInbox);
+      names.push(source.serviceBus);
+      modules.push(createServiceBus(serviceBus, edge));
     }
     bus.open(source.edgeHub, edgeHubInbox);
     const who = { nodeName, machine: machineOf(dirname(dataSource)) };

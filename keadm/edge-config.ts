@@ -9,6 +9,7 @@ export interface EdgePorts {
   readonly mqtt: number;
   readonly monitor: number;
   readonly kubelet: number;
+  readonly serviceBus: number;
 }
 
 export interface EdgeConfigOptions {
@@ -25,7 +26,7 @@ export interface EdgeConfigOptions {
 }
 
 const loopback = '127.0.0.1';
-const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350 };
+const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350, serviceBus: 9060 };
 const externalMqttPort = 1883;
 
 /** KubeEdge's ports for the edge in the default places; for one of several those of a former join while they are free, else others. */
@@ -44,11 +45,17 @@ export async function edgePorts(
     mqtt: await choose(recorded.mqttPort, defaultPorts.mqtt),
     kubelet: await choose(recorded.kubeletPort, defaultPorts.kubelet),
     monitor: await choose(recorded.monitorPort, defaultPorts.monitor),
+    serviceBus: await choose(recorded.serviceBusPort, defaultPorts.serviceBus),
   };
 }
 
-export function recordPorts({ mqtt, monitor, kubelet }: EdgePorts): Record<string, string> {
-  return { mqttPort: String(mqtt), monitorPort: String(monitor), kubeletPort: String(kubelet) };
+export function recordPorts({ mqtt, monitor, kubelet, serviceBus }: EdgePorts): Record<string, string> {
+  return {
+    mqttPort: String(mqtt),
+    monitorPort: String(monitor),
+    kubeletPort: String(kubelet),
+    serviceBusPort: String(serviceBus),
+  };
 }
 
 /** The broker that clients on this machine find; an edge of several has always its own. */
@@ -95,6 +102,7 @@ export function edgeConfig(options: EdgeConfigOptions): ConfigTree {
         ...(isOneOfSeveral ? { mqttMode: 0 } : {}),
         mqttServerInternal: `tcp://${loopback}:${ports.mqtt}`,
       },
+      serviceBus: { port: ports.serviceBus },
     },
   };
 }

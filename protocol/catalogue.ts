@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod';
+import { httpRequestSchema, httpResponseSchema } from './http-call.ts';
 import { ok } from './names.ts';
 import { configMapSchema } from './resources/configmap.ts';
 import { deleteOptionsSchema } from './resources/delete-options.ts';
@@ -101,6 +102,14 @@ export const catalogue = {
   'topic/publish': row('topic', z.string()),
   'topic/subscribe': row('topic', nothing),
   'topic/unsubscribe': row('topic', nothing),
+
+  /** A call through a rule: `<port>:<path>`, the operation is the HTTP method. */
+  'servicebus/call': row('nothing', httpRequestSchema),
+  'servicebus/answer': row('nothing', httpResponseSchema),
+  /** What an app at the edge asks of the cloud, as base64 text of its JSON. */
+  'servicebus/ask': row('nothing', z.string()),
+  'servicebus/start': row('nothing', nothing),
+  'servicebus/stop': row('nothing', nothing),
 
   'session/update': row('nothing', heldSchema),
   'session/response': row('nothing', heldAnswerSchema),

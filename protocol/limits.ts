@@ -19,6 +19,32 @@ export const mqttLimits = {
   depthMax: 32,
 } as const;
 
+/** What goes through rules (wire 9). */
+export const ruleLimits = {
+  /** A body at the router's port: KubeEdge's cap. */
+  bodyBytesMax: 12 * 1024 * 1024,
+  /** A body that ServiceBus takes, from the cloud or from an app (CVE-2022-31073). */
+  serviceBusBodyBytesMax: 1024 * 1024,
+  /** An answer, of an app at the edge or of a REST target: KubeEdge reads five megabytes. */
+  answerBytesMax: 5 * 1024 * 1024,
+  /** A path, a topic or a URL of a Rule; what names a resource on the wire is not longer. */
+  resourceCharsMax: 2_048,
+  pathSegmentsMax: 64,
+  /** Topics and URLs that rules may ask of one edge. */
+  topicsMax: 1_000,
+  urlsMax: 1_000,
+} as const;
+
+/** A listener of plain HTTP: the router's port, and ServiceBus for apps. */
+export const httpListenerLimits = {
+  connectionsMax: 256,
+  headerBytesMax: 16 * 1024,
+  headersTimeoutMs: 10_000,
+  /** With a body of the largest size, over a bad link. */
+  requestTimeoutMs: 60_000,
+  checkIntervalMs: 1_000,
+} as const;
+
 /** What a transport takes in before it stops reading the socket, and lets out before it refuses to add. */
 export const connectionLimits = {
   /** Frames read and not pulled yet. Small: the peer's kernel and ours buffer too. */
@@ -121,6 +147,9 @@ export const inboxLimits = {
   cloudHub: 16_384,
   edgeController: 16_384,
   deviceController: 16_384,
+  router: 16_384,
+  /** Each with a body. */
+  serviceBus: 64,
 } as const;
 
 /** The bootstrap endpoints (10002): nobody is known there, so each connection is for one request. */

@@ -19,8 +19,9 @@ export const envelopeSchema = z.looseObject({
   route: z.looseObject({
     source: z.string(),
     group: z.string(),
-    operation: z.string(),
-    resource: z.string(),
+    /** Go leaves empty texts out: an answer of a KubeEdge edge's ServiceBus names no resource, and may name no operation. */
+    operation: z.string().default(''),
+    resource: z.string().default(''),
   }),
   content: z.unknown(),
 });

@@ -59,6 +59,9 @@ export const operation = {
   publish: 'publish',
   subscribe: 'subscribe',
   unsubscribe: 'unsubscribe',
+  /** ServiceBus: apps at the edge may ask for this URL, or may no longer. */
+  start: 'start',
+  stop: 'stop',
 } as const;
 
 /** Content of a positive acknowledgement. */

@@ -33,7 +33,7 @@ describe('kinds go by position, not by what a name contains', () => {
 
   test('a HTTP call of a rule is no topic', () => {
     const call = { source: 'router_servicebus', group: 'user', operation: 'publish' };
-    expect(kindOf(at('8080:/x', '', call))).toBeUndefined();
+    expect(kindOf(at('8080:/x', '', call))).toBe('servicebus/call');
     expect(kindOf(at('x/y', '', { ...call, source: 'router_eventbus' }))).toBe('topic/publish');
   });
 });

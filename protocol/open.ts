@@ -70,6 +70,8 @@ export function kindOf(envelope: Envelope, resource = envelope.route.resource): 
   if (route.operation === operation.error) return 'error';
   if (route.operation === operation.response && envelope.content === ok) return 'ack';
   if (route.operation === operation.keepalive) return resource === 'node' ? 'keepalive' : undefined;
+  const ofServiceBus = serviceBusKind(envelope);
+  if (ofServiceBus !== undefined) return ofServiceBus;
   const kind = `${resourceKindOf(route, resource)}/${operationWord(route, resource)}`;
   return isMessageKind(kind) ? kind : undefined;
 }
@@ -91,12 +93,20 @@ const topicOperations: ReadonlySet<string> = new Set([
   operation.subscribe,
   operation.unsubscribe,
 ]);
-/** Their messages of group `user` look like topics and are HTTP calls (wire 9). */
-const httpSources: ReadonlySet<string> = new Set([source.serviceBus, source.routerServiceBus]);
+
+/** Messages of a rule to and from ServiceBus, told apart by who speaks and whether it is an answer (wire 9). */
+function serviceBusKind({ header, route }: Envelope): MessageKind | undefined {
+  if (route.group !== group.user) return undefined;
+  const isAnswer = header.parent_msg_id !== undefined;
+  if (route.source === source.serviceBus) return isAnswer ? 'servicebus/answer' : 'servicebus/ask';
+  if (route.source !== source.routerServiceBus) return undefined;
+  if (route.operation === operation.start) return 'servicebus/start';
+  return route.operation === operation.stop ? 'servicebus/stop' : 'servicebus/call';
+}
 
 function resourceKindOf(route: Route, resource: string): string {
   if (route.group === group.session) return resource === heldResource ? 'session' : '';
-  if (topicOperations.has(route.operation)) return httpSources.has(route.source) ? '' : 'topic';
+  if (topicOperations.has(route.operation)) return 'topic';
   if (resource === connection.resource) return 'connection';
   if (resource === 'membership') return 'membership';
   if (resource === 'membership/detail') return 'membership-detail';

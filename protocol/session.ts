@@ -36,6 +36,12 @@ export const ackLater = 'later';
  */
 export const sinceHeader = 'hawserSince';
 
+/**
+ * In the header of the answer to what an app asked through ServiceBus: the status of the REST target, which has no
+ * place in the answer of KubeEdge.
+ */
+export const statusHeader = 'hawserStatus';
+
 /** Resource of the message by which an edge says, at connect, what it holds. */
 export const heldResource = 'session/held';
 
@@ -56,6 +62,9 @@ export const unknownEpoch = 'unknown';
 export const heldSchema = z.looseObject({
   epoch: z.string().nullable(),
   objects: z.array(heldObjectSchema),
+  /** MQTT topics that rules asked this edge to listen to, and URLs that its apps may ask for. */
+  topics: z.array(z.string()).default([]),
+  urls: z.array(z.string()).default([]),
 });
 
 export const heldAnswerSchema = z.looseObject({

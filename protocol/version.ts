@@ -12,6 +12,11 @@ export interface WireVersion {
 
 export const wireHistory: readonly WireVersion[] = [
   {
+    date: '2026-11-28',
+    what: 'rules: calls and answers of ServiceBus; session/held names the topics and URLs that rules asked for; empty texts of a route may be left out',
+    hash: 'b5f486ea1dd36a5c',
+  },
+  {
     date: '2026-11-20',
     what: 'members of a membership may carry attributes, as they may in KubeEdge; our cloud sends none',
     hash: 'b6fb929c09e5eaa1',

@@ -72,6 +72,8 @@ describe('custom resources', () => {
       ['nodegroups.apps.kubeedge.io', 'NodeGroup', 'Cluster', 'v1alpha1'],
       ['nodeupgradejobs.operations.kubeedge.io', 'NodeUpgradeJob', 'Cluster', 'v1alpha2'],
       ['objectsyncs.reliablesyncs.kubeedge.io', 'ObjectSync', 'Namespaced', 'v1alpha1'],
+      ['ruleendpoints.rules.kubeedge.io', 'RuleEndpoint', 'Namespaced', 'v1'],
+      ['rules.rules.kubeedge.io', 'Rule', 'Namespaced', 'v1'],
       ['serviceaccountaccesses.policy.kubeedge.io', 'ServiceAccountAccess', 'Namespaced', 'v1alpha1'],
     ]);
   });

@@ -35,7 +35,10 @@ describe('dispatchUp', () => {
     const twin = { source: 'twin', group: 'resource', resource: 'device/default/d/twin/edge_updated' };
     expect(up(twin)).toMatchObject({ kind: 'forward', to: ['devicecontroller'] });
     const held = { source: 'metamanager', group: 'session', operation: 'update', resource: 'session/held' };
-    expect(up(held)).toMatchObject({ kind: 'forward', to: ['edgecontroller', 'devicecontroller'] });
+    expect(up(held)).toMatchObject({
+      kind: 'forward',
+      to: ['edgecontroller', 'devicecontroller', 'router'],
+    });
     const kubeedge = dispatchUp(newEnvelope({ ...held }, {}), 'edge-1', 'kubeedge');
     expect(kubeedge).toEqual({ kind: 'dropped', reason: 'malformed' });
     expect(up({ source: 'metamanager', operation: 'query', resource: 'k8s/ca.crt' })).toMatchObject({
@@ -52,10 +55,33 @@ describe('dispatchUp', () => {
     expect(up({ operation: 'keepalive', resource: 'node' })).toEqual({ kind: 'keepalive' });
   });
 
+  it('hands to the router what edges say to rules, answers of ServiceBus too', () => {
+    const user = { group: 'user', operation: 'upload' };
+    expect(up({ ...user, source: 'bus', resource: 'default/a' })).toMatchObject({
+      kind: 'forward',
+      to: ['router'],
+      envelope: { route: { resource: 'node/edge-1/default/a' } },
+    });
+    const answer = { ...user, source: 'servicebus', resource: '' };
+    for (const operation of ['upload', '']) {
+      expect(up({ ...answer, operation }, 'm1')).toMatchObject({
+        to: ['router'],
+        envelope: { route: { resource: 'node/edge-1/' } },
+      });
+    }
+    const published = { group: 'user', source: 'router_eventbus', operation: 'response', resource: 't' };
+    expect(up(published, 'm1')).toMatchObject({ to: ['router'] });
+    const dropped = { kind: 'dropped', reason: 'malformed' };
+    expect(up(answer)).toEqual(dropped);
+    expect(up({ ...user, source: 'edged' })).toEqual(dropped);
+    expect(up({ ...user, source: 'bus', operation: 'publish' })).toEqual(dropped);
+    expect(up({ ...user, source: 'bus', resource: 'x'.repeat(3000) })).toEqual(dropped);
+  });
+
   it('drops what claims to come from the cloud, and what no module is there for', () => {
     for (const source of ['edgecontroller', 'devicecontroller', 'cloudhub', 'cloudStream', 'synccontroller'])
       expect(up({ source, operation: 'update' })).toEqual({ kind: 'dropped', reason: 'forged-source' });
-    expect(up({ source: 'bus', group: 'user', operation: 'upload', resource: 'a/b' })).toEqual({
+    expect(up({ source: 'bus', group: 'hub', operation: 'upgrade', resource: 'a/b' })).toEqual({
       kind: 'dropped',
       reason: 'no-module',
     });

@@ -10,7 +10,7 @@ import { group, operation, source } from '#protocol/names.ts';
 import { parseObjectPath, splitNode, withNode } from '#protocol/resource-path.ts';
 import type { SessionKind } from '#protocol/session.ts';
 
-export type Controller = 'edgecontroller' | 'devicecontroller';
+export type Controller = 'edgecontroller' | 'devicecontroller' | 'router';
 export type DropReason = 'forged-source' | 'malformed' | 'no-module';
 
 export type Upstream =
@@ -40,14 +40,15 @@ const cloudSources: ReadonlySet<string> = new Set([
 ]);
 
 /** Groups and sources of modules that this cloudcore does not have. */
-const groupsWithoutModule: ReadonlySet<string> = new Set([group.user, group.hub, group.taskManager]);
-const sourcesWithoutModule: ReadonlySet<string> = new Set([source.metaServer, source.serviceBus]);
+const groupsWithoutModule: ReadonlySet<string> = new Set([group.hub, group.taskManager]);
+const sourcesWithoutModule: ReadonlySet<string> = new Set([source.metaServer]);
 
 const objectOperations: ReadonlySet<string> = new Set([operation.insert, operation.update, operation.delete]);
 
 export function dispatchUp(envelope: Envelope, node: string, session: SessionKind): Upstream {
   const { header, route } = envelope;
   if (route.operation === operation.keepalive) return { kind: 'keepalive' };
+  if (route.group === group.user) return ofRules(envelope, node);
   if (route.operation === operation.response || route.operation === operation.error) {
     const messageId = header.parent_msg_id;
     if (!messageId) return { kind: 'dropped', reason: 'malformed' };
@@ -61,10 +62,25 @@ export function dispatchUp(envelope: Envelope, node: string, session: SessionKin
   const forwarded = { ...envelope, route: { ...route, resource: withNode(node, route.resource) } };
   if (route.group === group.session) {
     if (session !== 'hawser') return { kind: 'dropped', reason: 'malformed' };
-    return { kind: 'forward', to: ['edgecontroller', 'devicecontroller'], envelope: forwarded };
+    const to: Controller[] = ['edgecontroller', 'devicecontroller', 'router'];
+    return { kind: 'forward', to, envelope: forwarded };
   }
   const to = route.source === source.twin ? 'devicecontroller' : 'edgecontroller';
   return { kind: 'forward', to: [to], envelope: forwarded };
+}
+
+/** What edges say to rules; answers of ServiceBus name no resource, and those of KubeEdge's no operation (wire 9.2). */
+const ruleSources: ReadonlySet<string> = new Set([source.bus, source.serviceBus, source.routerEventBus]);
+
+function ofRules(envelope: Envelope, node: string): Upstream {
+  const { header, route } = envelope;
+  const isAnswer = Boolean(header.parent_msg_id);
+  const isMeant = route.operation === operation.upload || isAnswer;
+  if (!ruleSources.has(route.source) || !isMeant || route.resource.length > resourceCharsMax)
+    return { kind: 'dropped', reason: 'malformed' };
+  if (route.resource === '' && !isAnswer) return { kind: 'dropped', reason: 'malformed' };
+  const forwarded = { ...envelope, route: { ...route, resource: withNode(node, route.resource) } };
+  return { kind: 'forward', to: ['router'], envelope: forwarded };
 }
 
 /** @throws ProtocolError `malformed-path` when a controller sent something without a node. */

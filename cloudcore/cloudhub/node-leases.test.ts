@@ -148,6 +148,7 @@ describe('leases of nodes whose edge is ours', () => {
         ledger: new MemoryLedger(),
         leases: keeper,
         forward: async () => {},
+        handed: () => {},
       },
     );
     void session.run();

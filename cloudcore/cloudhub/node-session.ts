@@ -41,6 +41,8 @@ export interface SessionComponents {
   readonly leases: NodeLeases;
   /** Resolves when the controllers have taken it; until then no more is read from this node. */
   readonly forward: (to: readonly Controller[], envelope: Envelope, over: AbortSignal) => Promise<void>;
+  /** What became of a message that is sent once; undefined: the link has it. */
+  readonly handed: (envelope: Envelope, failure: string | undefined) => void;
 }
 
 const oneShotsMax = 1024;
@@ -103,6 +105,7 @@ export class NodeSession {
     void this.#connection.closed.then((reason) => this.end(reason));
     const parts = [this.#read(), this.#sendOneShots(), this.#sendObjects(), this.#watch()];
     await Promise.all(parts.map((part) => part.catch((error) => this.#failed(error))));
+    for (const envelope of this.#oneShots.splice(0)) this.#components.handed(envelope, this.#reason);
     await this.#connection.closed;
     return this.#reason;
   }
@@ -115,6 +118,10 @@ export class NodeSession {
 
   /** Sends a message once. */
   post(envelope: Envelope): void {
+    if (this.#over.signal.aborted) {
+      this.#components.handed(envelope, this.#reason);
+      return;
+    }
     if (this.#oneShots.length >= oneShotsMax) this.end('the edge does not take its answers');
     else this.#oneShots.push(envelope);
     this.#notes?.answering(envelope);
@@ -212,7 +219,16 @@ export class NodeSession {
     while (!this.#over.signal.aborted) {
       const envelope = this.#oneShots.shift();
       if (envelope === undefined) await this.#oneShotBell.rest();
-      else await this.#send(envelope);
+      else await this.#sendOnce(envelope);
+    }
+  }
+
+  async #sendOnce(envelope: Envelope): Promise<void> {
+    let failure: string | undefined = 'the link broke';
+    try {
+      failure = (await this.#send(envelope)) ? undefined : 'it is larger than a message may be';
+    } finally {
+      this.#components.handed(envelope, failure);
     }
   }
 

@@ -9,7 +9,7 @@
 import { aborted } from '#beehive/abort.ts';
 import type { Bus } from '#beehive/bus.ts';
 import type { Log } from '#beehive/log.ts';
-import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { acknowledge, type Envelope, newEnvelope, replyError } from '#protocol/message.ts';
 import { group, source } from '#protocol/names.ts';
 import {
   agreesToSession,
@@ -28,7 +28,7 @@ export interface SessionsOptions extends SessionOptions {
   readonly nodesMax: number;
 }
 
-export interface SessionsComponents extends Omit<SessionComponents, 'forward'> {
+export interface SessionsComponents extends Omit<SessionComponents, 'forward' | 'handed'> {
   readonly bus: Bus;
   /** The controllers that run in this cloudcore. */
   readonly controllers: readonly Controller[];
@@ -70,6 +70,7 @@ export class Sessions {
     const session = new NodeSession({ node: peer.node, kind, connection }, this.#options, {
       ...this.#components,
       forward: (to, envelope, over) => this.#forward(to, envelope, over),
+      handed: (envelope, failure) => this.#tellSender(envelope, failure),
     });
     const machine = machineIn(connection.headers);
     if (machine !== undefined) this.#machines.set(session, machine);
@@ -102,11 +103,19 @@ export class Sessions {
     const session = this.#byNode.get(down.node);
     if (session === undefined) {
       this.#components.metrics.undeliverable.inc();
+      this.#tellSender(envelope, 'the node is not connected');
       return;
     }
     if (down.kind === 'nodeDeleted') session.end('its Node was deleted');
     else if (down.kind === 'object') session.offer(down.envelope);
     else session.post(down.envelope);
+  }
+
+  /** Rules wait for their messages to leave: they must not pile up, and who asked is told when they cannot. */
+  #tellSender(envelope: Envelope, failure: string | undefined): void {
+    if (envelope.route.group !== group.user) return;
+    const { bus } = this.#components;
+    bus.answer(failure === undefined ? acknowledge(envelope) : replyError(envelope, failure));
   }
 
   endAll(reason: string): void {

@@ -60,6 +60,8 @@ const kinds: Readonly<Record<string, string>> = {
   clusterobjectsyncs: 'ClusterObjectSync',
   certificatesigningrequests: 'CertificateSigningRequest',
   volumeattachments: 'VolumeAttachment',
+  rules: 'Rule',
+  ruleendpoints: 'RuleEndpoint',
 };
 
 export class MemoryKubeApi implements KubeApi {

@@ -50,6 +50,9 @@ const clusterRules: readonly PolicyRule[] = [
   { ...rule('', ['namespaces'], ['get']), resourceNames: ['kube-system'] },
   rule('devices.kubeedge.io', ['devices', 'devicemodels'], ['list', 'watch']),
   rule('devices.kubeedge.io', ['devicestatuses'], ['get', 'create', 'patch', 'delete']),
+  // What rules carried is counted in their status.
+  rule('rules.kubeedge.io', ['ruleendpoints'], ['list', 'watch']),
+  rule('rules.kubeedge.io', ['rules'], ['list', 'watch', 'patch']),
   // What KubeEdge edges were sent.
   rule('reliablesyncs.kubeedge.io', syncs, ['list', 'watch', 'create', 'delete']),
   rule(

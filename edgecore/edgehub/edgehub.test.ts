@@ -232,7 +232,10 @@ describe('with a cloud', () => {
     for (const frame of [
       down('resource', 'default/pod/a'),
       down('twin', 'membership'),
-      down('user', 'topic'),
+      newEnvelope(
+        { source: 'router_eventbus', group: 'user', operation: 'publish', resource: 'topic' },
+        'text',
+      ),
       down('nobody', 'x'),
       newEnvelope(
         { source: 'edgehub', group: 'resource', operation: 'connect', resource: 'node/connection' },

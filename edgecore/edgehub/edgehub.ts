@@ -275,6 +275,6 @@ class Work {
     this.#gauges.frame('dropped');
     const parent = envelope.header.parent_msg_id;
     if (parent === undefined || parent === '')
-      this.#components.bus.answer(replyError(envelope, notConnected));
+      this.#components.bus.answer(replyError(envelope, notConnected, { group: group.link }));
   }
 }

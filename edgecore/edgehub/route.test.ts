@@ -10,7 +10,7 @@ test.each([
   ['func', undefined, 'metamanager'],
   ['session', undefined, 'metamanager'],
   ['twin', undefined, 'twin'],
-  ['user', undefined, 'eventbus'],
+  ['user', undefined, undefined],
   ['taskmanager', undefined, undefined],
   ['resource', '', 'metamanager'],
   ['resource', 'p', undefined],
@@ -23,4 +23,13 @@ test.each([
 test('a cloud cannot send news of the link', () => {
   expect(routeOf(frame('resource', undefined, 'connect')).to).toBeUndefined();
   expect(routeOf(frame('resource', undefined, 'update', 'edgehub')).to).toBeUndefined();
+});
+
+test.each([
+  ['router_eventbus', undefined, 'eventbus'],
+  ['router_servicebus', undefined, 'servicebus'],
+  ['router_servicebus', 'p', undefined],
+  ['router_x', undefined, undefined],
+])('what a rule sends as %s goes to its bus', (source, parent, to) => {
+  expect(routeOf(frame('user', parent, 'publish', source)).to).toBe(to);
 });

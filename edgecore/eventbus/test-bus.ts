@@ -9,7 +9,7 @@ import { Bus } from '#beehive/bus.ts';
 import { type Clock, systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
-import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { acknowledge, type Envelope, newEnvelope } from '#protocol/message.ts';
 import { openDatabase, type Store } from '../store/database.ts';
 import { type EventBusConfig, eventBusConfigSchema } from './config.ts';
 import { createEventBus, eventBusInbox } from './eventbus.ts';
@@ -48,6 +48,14 @@ export class TestBus {
       };
       return bus.serve(name, take, stop.signal);
     });
+    // MetaManager keeps what goes up, and EdgeHub sends it.
+    bus.open('metamanager', { capacity: 64, lanesMax: 1, keyOf: () => '' });
+    const keep = async (envelope: Envelope) => {
+      this.got.edgehub.push(envelope);
+      for (const wake of this.#waiters.splice(0)) wake();
+      bus.answer(acknowledge(envelope));
+    };
+    neighbours.push(bus.serve('metamanager', keep, stop.signal));
     const components = { bus, store, clock: this.#clock, log: silentLog, metrics: this.#metrics };
     const eventBus = createEventBus(eventBusConfigSchema.parse(config), components);
     await new Promise<void>((ready, failed) => {

@@ -39,6 +39,8 @@ describe('the session with a cloud of ours', () => {
     expect((await first).content).toEqual({
       epoch: 'unknown',
       objects: [{ path: 'default/pod/web', uid: 'u1', resourceVersion: '10' }],
+      topics: [],
+      urls: [],
     });
     const second = rig.next('edgehub', isHeld);
     // The epoch is stored by a commit after the answer; a downstream message is stored behind it.

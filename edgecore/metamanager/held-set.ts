@@ -23,6 +23,8 @@ import type { CloudCalls } from './cloud-calls.ts';
 
 export interface HeldSetComponents {
   readonly meta: MetaStore;
+  /** What rules asked of this edge. */
+  readonly rules: () => { readonly topics: string[]; readonly urls: string[] };
   readonly session: SessionStore;
   readonly cloud: CloudCalls;
   readonly clock: Clock;
@@ -36,11 +38,11 @@ const refill = { lookEveryMs: 1_000, askAgainMs: 60_000 };
 
 /** Tells until the cloud has taken it, or the signal of this connection is aborted. @throws CancelledError */
 export async function tellHeldSet(components: HeldSetComponents, signal: AbortSignal): Promise<void> {
-  const { meta, session, cloud, clock, random, log } = components;
+  const { meta, rules, session, cloud, clock, random, log } = components;
   const backoff = new Backoff(retry, random);
   while (!signal.aborted) {
     const objects = meta.read((rows) => rows.held());
-    const content: Held = { epoch: epochOf(objects, session), objects };
+    const content: Held = { epoch: epochOf(objects, session), objects, ...rules() };
     const route = { source: source.metaManager, group: group.session, operation: operation.update };
     const said = await cloud.ask(newEnvelope({ ...route, resource: heldResource }, content));
     if (signal.aborted) return;

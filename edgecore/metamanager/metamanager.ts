@@ -22,6 +22,7 @@ import { StoreError } from '../store/errors.ts';
 import { MetaStore } from '../store/meta-store.ts';
 import { OutboxStore } from '../store/outbox-store.ts';
 import { SessionStore } from '../store/session-store.ts';
+import { loadTopics, loadUrls } from '../store/topic-store.ts';
 import { CloudCalls } from './cloud-calls.ts';
 import { consumerOf, type Incoming, openIncoming, type Plan, planDownstream, rowOf } from './downstream.ts';
 import { tellHeldSet } from './held-set.ts';
@@ -112,6 +113,7 @@ class Work {
     const { route } = envelope;
     if (route.source === source.edgeHub && route.operation === operation.connect) return this.#news(envelope);
     if (route.group === group.meta) return this.#request(envelope);
+    if (route.source === source.bus && route.operation === operation.upload) return this.#upload(envelope);
     if (route.group === group.resource || route.group === group.func) return this.#downstream(envelope);
     this.#count('ignored');
   }
@@ -134,7 +136,9 @@ class Work {
     if (!isOurs) return;
     const { store, clock, random, log } = this.#components;
     const session = new SessionStore(store);
-    this.#beside(tellHeldSet({ meta: this.#meta, session, cloud: this.#cloud, clock, random, log }, signal));
+    const rules = () => store.read((sql) => ({ topics: loadTopics(sql), urls: loadUrls(sql) }));
+    const components = { meta: this.#meta, rules, session, cloud: this.#cloud, clock, random, log };
+    this.#beside(tellHeldSet(components, signal));
   }
 
   #request(request: Envelope): void {
@@ -152,6 +156,17 @@ class Work {
     const { bus } = this.#components;
     try {
       bus.answer(await this.#upstream.answer(request));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      bus.answer(replyError(request, error.message, { source: source.metaManager }));
+    }
+  }
+
+  /** In the lane: uploads are kept in the order in which they came. */
+  async #upload(request: Envelope): Promise<void> {
+    const { bus } = this.#components;
+    try {
+      bus.answer(await this.#upstream.upload(request));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       bus.answer(replyError(request, error.message, { source: source.metaManager }));

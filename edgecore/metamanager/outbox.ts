@@ -1,6 +1,6 @@
 /**
- * Sends what is in the outbox, in order, while there is a connection, and forgets each only when it has arrived: a
- * cloud of ours says so once it has written it; at a KubeEdge cloud, which answers none of this, it is gone when the
+ * Sends what is in the outbox, each lane in order, while there is a connection, and forgets each only when it has
+ * arrived: a cloud of ours says so once it has written it, or a rule's target has taken it; at a KubeEdge cloud, which answers none of this, it is gone when the
  * pong of a ping that was sent behind it has come.
  */
 
@@ -15,7 +15,7 @@ import { CancelledError } from '#protocol/errors.ts';
 import { type Envelope, newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 import { ackHeader, ackLater } from '#protocol/session.ts';
-import type { OutboxStore, Outgoing } from '../store/outbox-store.ts';
+import { type OutboxLane, type OutboxStore, type Outgoing, outboxLanes } from '../store/outbox-store.ts';
 
 export interface OutboxComponents {
   readonly store: OutboxStore;
@@ -31,7 +31,7 @@ const retry = { firstMs: 1_000, maxMs: 30_000, jitter: 0.5 };
 
 export class Outbox {
   readonly #components: OutboxComponents;
-  #wake = () => {};
+  readonly #wakes = new Map<OutboxLane, () => void>();
   #saidFull = false;
 
   constructor(components: OutboxComponents) {
@@ -39,9 +39,11 @@ export class Outbox {
   }
 
   /** `full`: it is not kept, and who says it is told so. */
-  async keep(envelope: Envelope): Promise<'kept' | 'full'> {
+  async keep({ route, content, header }: Envelope, lane: OutboxLane): Promise<'kept' | 'full'> {
     const { store, log } = this.#components;
-    const kept = await store.append(envelope);
+    // An id of its own, because who says it waits on the given one.
+    const own = newEnvelope(route, content, { timestampMs: header.timestamp });
+    const kept = await store.append(own, lane);
     if (kept === 'full' && !this.#saidFull) {
       log.warn(
         { bytes: store.bytes },
@@ -49,19 +51,23 @@ export class Outbox {
       );
     }
     this.#saidFull = kept === 'full';
-    this.#wake();
+    this.#wakes.get(lane)?.();
     return kept;
   }
 
   /** Until the signal of this connection is aborted. @throws CancelledError */
   async run(cloud: 'hawser' | 'kubeedge', signal: AbortSignal): Promise<void> {
+    await Promise.all(outboxLanes.map((lane) => this.#runLane(lane, cloud, signal)));
+  }
+
+  async #runLane(lane: OutboxLane, cloud: 'hawser' | 'kubeedge', signal: AbortSignal): Promise<void> {
     const { store, clock, random } = this.#components;
     const backoff = new Backoff(retry, random);
     while (!signal.aborted) {
       const waiting = new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.#wakes.set(lane, resolve);
       });
-      const batch = await store.first(windowMax);
+      const batch = await store.first(windowMax, lane);
       if (batch.length === 0) {
         await unlessAborted(waiting, signal);
         continue;
@@ -83,7 +89,7 @@ export class Outbox {
           bus.request(source.edgeHub, asking, { timeoutMs: answerTimeoutMs, signal }),
         );
         // EdgeHub's own word for a link that is gone: nobody has seen the message.
-        if (answer === undefined || answer.route.group === group.meta) return undefined;
+        if (answer === undefined || answer.route.group === group.link) return undefined;
         if (answer.header[ackHeader] === ackLater) return undefined;
         if (answer.route.operation === operation.error) {
           const { resource } = envelope.route;

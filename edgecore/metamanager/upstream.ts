@@ -67,11 +67,20 @@ export class Upstream {
     }
     if (request.route.operation === operation.query) return this.#query(path, request);
     if (path.type === 'event') {
-      const kept = await this.#components.outbox.keep(request);
-      if (kept === 'full') return this.#failed(request, 'the outbox is full until the cloud is back');
-      return acknowledge(request, { source: source.metaManager });
+      const kept = await this.#components.outbox.keep(request, 'events');
+      return this.#kept(request, kept);
     }
     return this.#pass(path, request);
+  }
+
+  /** What an MQTT client said for a rule of the cloud. */
+  async upload(request: Envelope): Promise<Envelope> {
+    return this.#kept(request, await this.#components.outbox.keep(request, 'uploads'));
+  }
+
+  #kept(request: Envelope, kept: 'kept' | 'full'): Envelope {
+    if (kept === 'full') return this.#failed(request, 'the outbox is full until the cloud is back');
+    return acknowledge(request, { source: source.metaManager });
   }
 
   async #query(path: ObjectPath, request: Envelope): Promise<Envelope> {

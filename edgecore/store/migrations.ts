@@ -63,4 +63,9 @@ export const migrations: readonly string[] = [
   ALTER TABLE outbox ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0;
   CREATE INDEX outbox_readable ON outbox (id) WHERE sealed = 0;
   `,
+  // lane: what waits for one receiver in the cloud and holds up nothing else; order is kept within it.
+  `
+  ALTER TABLE outbox ADD COLUMN lane TEXT NOT NULL DEFAULT 'events';
+  CREATE INDEX outbox_lane ON outbox (lane, id);
+  `,
 ];

@@ -12,6 +12,14 @@ import { outboxRowName } from './value-codec.ts';
 
 /** As they lie on the disk: a month of a small edge without its cloud, and bearable on a card of some gigabytes. */
 export const outboxBytesMax = 256 * 1024 * 1024;
+/** What uploads of MQTT clients leave free, so that the edge's own events have room beside them. */
+const reservedBytes = 16 * 1024 * 1024;
+/** Read at once: uploads may have a megabyte each. */
+const batchBytesMax = 4 * 1024 * 1024;
+
+/** Each is sent in order, and waits for no other. */
+export const outboxLanes = ['events', 'uploads'] as const;
+export type OutboxLane = (typeof outboxLanes)[number];
 
 export interface Outgoing {
   readonly id: number;
@@ -40,23 +48,25 @@ export class OutboxStore {
   }
 
   /** Resolves when it is on the disk; `full`: it is not, and nothing changed. */
-  async append(envelope: Envelope): Promise<'kept' | 'full'> {
+  async append(envelope: Envelope, lane: OutboxLane = 'events'): Promise<'kept' | 'full'> {
     const id = this.#nextId;
     const { codec } = this.#store;
     const text = codec.encode(outboxRowName(id), envelope);
     const sealed = codec.isSealed(text) ? 1 : 0;
     const bytes = Buffer.byteLength(text);
-    if (this.#bytes + bytes > this.#bytesMax) return 'full';
+    const bytesMax = lane === 'events' ? this.#bytesMax : this.#bytesMax - reservedBytes;
+    if (this.#bytes + bytes > bytesMax) return 'full';
     this.#nextId += 1;
     this.#bytes += bytes;
     try {
       await this.#store.write((sql) =>
         sql.run(
-          'INSERT INTO outbox (id, bytes, envelope, sealed) VALUES (?, ?, ?, ?)',
+          'INSERT INTO outbox (id, bytes, envelope, sealed, lane) VALUES (?, ?, ?, ?, ?)',
           id,
           bytes,
           text,
           sealed,
+          lane,
         ),
       );
       return 'kept';
@@ -67,10 +77,20 @@ export class OutboxStore {
   }
 
   /** The oldest ones, in order; what cannot be read any more is dropped, so that it holds up nothing. */
-  async first(count: number): Promise<Outgoing[]> {
-    const rows = this.#store.read((sql) =>
-      sql.all<{ id: number; envelope: string }>('SELECT id, envelope FROM outbox ORDER BY id LIMIT ?', count),
-    );
+  async first(count: number, lane: OutboxLane = 'events'): Promise<Outgoing[]> {
+    const rows = this.#store.read((sql) => {
+      const found = sql.all<{ id: number; bytes: number }>(
+        'SELECT id, bytes FROM outbox WHERE lane = ? ORDER BY id LIMIT ?',
+        lane,
+        count,
+      );
+      const lastId = found[fitting(found)]?.id ?? 0;
+      return sql.all<{ id: number; envelope: string }>(
+        'SELECT id, envelope FROM outbox WHERE lane = ? AND id <= ? ORDER BY id',
+        lane,
+        lastId,
+      );
+    });
     const found: Outgoing[] = [];
     const broken: number[] = [];
     for (const { id, envelope: text } of rows) {
@@ -81,7 +101,7 @@ export class OutboxStore {
     if (broken.length === 0) return found;
     this.#log.warn({ rows: broken }, 'dropped what cannot be read of the outbox');
     await this.remove(broken);
-    return found.length > 0 ? found : this.first(count);
+    return found.length > 0 ? found : this.first(count, lane);
   }
 
   /** The cloud has it, or will never take it. */
@@ -106,4 +126,14 @@ export class OutboxStore {
       throw error;
     }
   }
+}
+
+/** Index of the last one that is read at once; the first always is. */
+function fitting(rows: readonly { readonly bytes: number }[]): number {
+  let bytes = 0;
+  const beyond = rows.findIndex((row) => {
+    bytes += row.bytes;
+    return bytes > batchBytesMax;
+  });
+  return beyond < 0 ? rows.length - 1 : Math.max(0, beyond - 1);
 }

@@ -10,9 +10,10 @@ import { z } from 'zod';
 import { ManualClock, systemClock } from '#beehive/clock.ts';
 import { seededRandom } from '#beehive/random.ts';
 import { createMemoryRuntime } from '#edgecore/edged/runtime/memory-runtime.ts';
-import { type Envelope, newEnvelope } from '#protocol/message.ts';
+import { client, freePort, type TestClient } from '#edgecore/eventbus/test-bus.ts';
+import type { Envelope } from '#protocol/message.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
-import { type Edge, givenCertificates, startEdge } from '#test/fixtures/edge.ts';
+import { givenCertificates, startEdge } from '#test/fixtures/edge.ts';
 import { normalForm } from '#test/fixtures/normal-form.ts';
 import { RecordedCloud, type Recording, readRecording } from '#test/fixtures/recorded-cloud.ts';
 
@@ -36,34 +37,37 @@ const deviations = z
 interface Report {
   readonly t: number;
   readonly topic: string;
-  readonly body: object;
+  readonly text: string;
 }
 
 const twinTopic = '$hw/events/device/default/thermo-1/twin/update';
 const stateTopic = '$hw/events/device/default/thermo-1/state/update';
-const temperature = (value: string) => ({ twin: { temperature: { actual: { value } } } });
+const temperature = (value: string) => JSON.stringify({ twin: { temperature: { actual: { value } } } });
 
 /** Reports that reached the recorded cloud are as recorded; those that it lost are told by the marks. */
 function reportsOf({ frames, marks }: Recording): Report[] {
   const sent = frames.filter(
-    ({ up, frame }) => up && frame.route.source === 'twin' && frame.route.operation === 'update',
+    ({ up, frame }) =>
+      up && `${frame.route.source} ${frame.route.operation}`.match(/^(twin update|bus upload)$/),
   );
   const recorded = sent.map(({ t, frame }): Report => {
+    if (frame.route.source === 'bus')
+      return { t: t - stepMs, topic: frame.route.resource, text: String(frame.content) };
     if (frame.route.resource.endsWith('/state/update')) {
       const { device } = JSON.parse(String(frame.content)) as { device: { state: string } };
-      return { t: t - stepMs, topic: stateTopic, body: { state: device.state } };
+      return { t: t - stepMs, topic: stateTopic, text: JSON.stringify({ state: device.state }) };
     }
     const { twin } = frame.content as { twin: { temperature: { actual: { value: string } } } };
-    return { t: t - stepMs, topic: twinTopic, body: temperature(twin.temperature.actual.value) };
+    return { t: t - stepMs, topic: twinTopic, text: temperature(twin.temperature.actual.value) };
   });
   const stopped = marks.find(({ text }) => text.startsWith('cloudcore stopped'));
   const away = stopped === undefined ? undefined : offlineFromMs(frames);
   if (away === undefined) return recorded;
   return [
     ...recorded,
-    { t: away + 5_000, topic: twinTopic, body: temperature('30') },
-    { t: away + 7_000, topic: twinTopic, body: temperature('31') },
-    { t: away + 8_000, topic: stateTopic, body: { state: 'offline' } },
+    { t: away + 5_000, topic: twinTopic, text: temperature('30') },
+    { t: away + 7_000, topic: twinTopic, text: temperature('31') },
+    { t: away + 8_000, topic: stateTopic, text: JSON.stringify({ state: 'offline' }) },
   ];
 }
 
@@ -73,9 +77,9 @@ function offlineFromMs(frames: Recording['frames']): number {
   return (frames[gap]?.t ?? 0) + 100;
 }
 
-function report(edge: Edge, { topic, body }: Report): void {
-  const route = { source: 'bus', group: 'twin', operation: 'publish', resource: topic };
-  edge.bus.send('twin', newEnvelope(route, JSON.stringify(body)));
+/** Of a mapper or an app. */
+async function report(mqtt: TestClient, { topic, text }: Report): Promise<void> {
+  await mqtt.mqtt.publishAsync(topic, text, { qos: 1 });
 }
 
 /** What the cloud sends again until it is acknowledged. */
@@ -92,6 +96,7 @@ async function play(recording: Recording, before?: Recording): Promise<readonly 
   const network = new MemoryNetwork({ clock, random: seededRandom(2) });
   const cloud = new RecordedCloud(recording, before, clock);
   const listener = await cloud.listen(network);
+  const mqttPort = await freePort();
   const edge = await startEdge({
     nodeName,
     transport: network,
@@ -99,7 +104,9 @@ async function play(recording: Recording, before?: Recording): Promise<readonly 
     certificates: givenCertificates({ ca: 'x', cert: 'x', key: 'x' }),
     clock,
     runtime: createMemoryRuntime({ clock }),
+    mqtt: { mqttMode: 0, mqttServerInternal: `tcp://127.0.0.1:${mqttPort}` },
   });
+  const mqtt = await client(mqttPort);
   const pushes = recording.frames.filter(({ up, frame }) => !up && !frame.header.parent_msg_id);
   const reports = reportsOf(recording);
   const endT = (recording.frames.at(-1)?.t ?? 0) + 3_000;
@@ -109,7 +116,7 @@ async function play(recording: Recording, before?: Recording): Promise<readonly 
       else network.heal();
       for (const due of reports.filter(({ t }) => t <= cloud.t)) {
         reports.splice(reports.indexOf(due), 1);
-        report(edge, due);
+        await report(mqtt, due);
       }
       while ((pushes[0]?.t ?? Number.POSITIVE_INFINITY) <= cloud.t) {
         const [next] = pushes;
@@ -120,6 +127,7 @@ async function play(recording: Recording, before?: Recording): Promise<readonly 
       await breathe();
     }
   } finally {
+    await mqtt.mqtt.endAsync(true);
     const closing = edge.close();
     for (let n = 0; n < 100; n += 1) {
       await clock.advance(stepMs);

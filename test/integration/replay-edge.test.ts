@@ -71,7 +71,8 @@ function normalForm({ route, content }: Envelope): string {
   return `${source} ${group} ${operation} ${resource} ${JSON.stringify(withoutMarks(plain(said)))}`;
 }
 
-const fromApi: ReadonlySet<string> = new Set(['generation', 'selfLink', 'cloudcore']);
+/** Also what cloudcore notes on the Node: its address, and what rules asked of a KubeEdge edge. */
+const fromApi: ReadonlySet<string> = new Set(['generation', 'selfLink', 'cloudcore', 'hawser.dev/rules']);
 const presence: ReadonlySet<string> = new Set(['deletionTimestamp', 'deletionGracePeriodSeconds']);
 
 const conditionsSchema = z.array(z.looseObject({ type: z.string(), status: z.string() })).min(1);
@@ -184,6 +185,35 @@ class Replay {
       this.outside.push(`deleted ${route.resource}`);
       await this.removed(ref);
     } else this.outside.push(`${await this.#put(ref, object)} ${route.resource}`);
+  }
+
+  /** Both ways, and a message by the first. */
+  async addRules(): Promise<void> {
+    const { api, routerPort } = this.#cloud;
+    const of = (plural: string) => ({ apiVersion: 'rules.kubeedge.io/v1', plural, namespace: 'default' });
+    for (const [name, ruleEndpointType] of [
+      ['cloud', 'rest'],
+      ['mqtt', 'eventbus'],
+    ])
+      await api.create(of('ruleendpoints'), { metadata: { name }, spec: { ruleEndpointType } });
+    const up = {
+      source: 'mqtt',
+      sourceResource: { topic: 'up', node_name: node },
+      target: 'cloud',
+      targetResource: { resource: 'http://127.0.0.1:1/nobody' },
+    };
+    const cmd = {
+      source: 'cloud',
+      sourceResource: { path: '/cmd' },
+      target: 'mqtt',
+      targetResource: { topic: 'cmd' },
+    };
+    await api.create(of('rules'), { metadata: { name: 'up' }, spec: up });
+    await api.create(of('rules'), { metadata: { name: 'cmd' }, spec: cmd });
+    await expect.poll(() => routerPort()).not.toBe(0);
+    const url = `http://127.0.0.1:${routerPort()}/${node}/default/cmd`;
+    const say = async () => (await fetch(url, { method: 'POST', body: 'hello edge' })).status;
+    await expect.poll(say).toBe(200);
   }
 
   /** The Lease that the edge is about to renew. */
@@ -380,6 +410,7 @@ test('the life of a node', async () => {
   const replay = await Replay.start(lines);
   try {
     await play(replay, lines, {
+      'rule: rest to eventbus': (of) => of.addRules(),
       'device deleted': async () => await replay.removed({ ...devices, name: 'thermo-1' }),
       'node deleted': async () => await replay.removed({ ...nodes, name: node }),
     });
