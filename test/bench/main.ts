@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { type BenchCloud, startCloud } from './cloud.ts';
 import { benchContainers } from './edge/containers.ts';
 import { benchEdgeMemory } from './edge/edge-memory.ts';
+import { benchEdgePods } from './edge/edge-pods.ts';
 import { benchRestart } from './edge/restart.ts';
 import { benchTwin } from './edge/twin.ts';
 import { benchEdges } from './edges/edges.ts';
@@ -21,6 +22,8 @@ const usage = `Usage: npm run bench -- NAME [flags]
 
   edge-memory    a real edgecore with one pod: memory, and the wire at rest
     --rest S       how long it rests (default 300: the Node's status goes up every 300 s)
+  edge-pods      a real edgecore with no pod, ten, fifty: memory, processor and disk at rest
+    --rest S       how long each rests (default 300)
   restart        ten pods of a real edgecore that was killed with them, without a cloud
   containers     pods as containers: one, ten, thirty, a hundred Running and gone (see test/containers/up)
   twin           twin updates over MQTT, one and fifty in flight
@@ -54,6 +57,7 @@ const benchmarks: Readonly<Record<string, (cloud: BenchCloud) => Promise<Figure[
     return benchEdges(cloud, { edges, pods, restSeconds: Number(flags.rest ?? 30) }, say);
   },
   'edge-memory': (cloud) => benchEdgeMemory(cloud, Number(flags.rest ?? 300)),
+  'edge-pods': (cloud) => benchEdgePods(cloud, Number(flags.rest ?? 300)),
   containers: benchContainers,
   restart: benchRestart,
   twin: benchTwin,
