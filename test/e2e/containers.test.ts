@@ -8,6 +8,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { packageRoot } from '#beehive/package-root.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { isNotFound } from '#cloudcore/kube/kube-api.ts';
 import type { Sandbox } from '#edgecore/edged/runtime/runtime-service.ts';
@@ -15,6 +16,7 @@ import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { needsKubectl, runKubectl } from '../kubectl.ts';
 import { eventually, Workspace } from './workspace.ts';
 
 const namespace = 'default';
@@ -60,6 +62,26 @@ describeUnless(needsCri, 'pods as containers', () => {
     await eventually('a line in the log', 5000, async () =>
       (await logOf('web')).includes(`serving on ${podIP} as web`) ? true : undefined,
     );
+  });
+
+  it('runs the pod of the README, and kubectl shows its address', async ({ skip }) => {
+    if (needsKubectl !== undefined) skip(needsKubectl);
+    const [registry] = criImage.split('/');
+    const sample = await readFile(join(packageRoot(), 'samples/nginx.yaml'), 'utf8');
+    const cloud = { kubeconfig: space.adminConf, cacheDir: join(space.dir, 'kubectl') };
+    const kubectl = (args: string, input = '') => runKubectl(cloud, args.split(' '), input);
+    const applied = await kubectl('apply -f -', sample.replace('image: nginx', `image: ${registry}/nginx`));
+    expect(applied).toMatchObject({ code: 0, out: 'pod/nginx created\n' });
+    const { podIP } = (await running('nginx')).status ?? {};
+    const { out } = await kubectl('get pods nginx -o wide');
+    const [head = '', row = ''] = out.split('\n');
+    expect(head).toMatch(/^NAME +READY +STATUS +RESTARTS +AGE +IP +NODE +NOMINATED NODE +READINESS GATES *$/);
+    expect(row.trim().split(/ {2,}/)).toEqual([
+      ...['nginx', '1/1', 'Running', '0', expect.stringMatching(/^\d+s$/), podIP, node],
+      ...['<none>', '<none>'],
+    ]);
+    await eventually('the page', 10_000, () => get(`http://${podIP}/`));
+    await api.delete(podRef('nginx'), { gracePeriodSeconds: 1 });
   });
 
   it('has a configMap in a file, which follows its source', async () => {

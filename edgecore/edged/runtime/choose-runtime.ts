@@ -87,7 +87,8 @@ export async function removeContainers(
   const { createCriRuntime } = await import('./cri/cri-runtime.ts');
   const runtime = createCriRuntime({ socket, instance, protoFile }, components);
   try {
-    for (const { id } of await runtime.listPodSandboxes()) await runtime.removePodSandbox(id);
+    const sandboxes = await runtime.listPodSandboxes();
+    await Promise.all(sandboxes.map(({ id }) => runtime.removePodSandbox(id)));
   } finally {
     await runtime.close();
   }
