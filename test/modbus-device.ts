@@ -15,8 +15,10 @@ export const needsModbusServer =
     : 'needs a Modbus server (apt-get install python3-pymodbus python3-serial-asyncio)';
 
 export interface ModbusDevice {
-  /** Resolves when this has been written to it, or already was. */
-  hasSetpoint(value: string): Promise<void>;
+  /** Resolves when it says this, or already has: `setpoint: 21` when that is written to it, `water: 20` when it is so warm. */
+  says(line: string): Promise<void>;
+  /** When it said what, by `performance.now()`, the last time. */
+  readonly saidAtMs: ReadonlyMap<string, number>;
   end(): Promise<void>;
 }
 
@@ -27,17 +29,18 @@ export async function startModbusDevice(port: number): Promise<ModbusDevice> {
   });
   const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const lines = createInterface({ input: server.stdout });
-  const said = new Set<string>();
-  lines.on('line', (line) => said.add(line));
+  const saidAtMs = new Map<string, number>();
+  lines.on('line', (line) => saidAtMs.set(line, performance.now()));
   while (!(await answers(port))) {
     if (server.exitCode !== null) throw new Error(`the Modbus server ended with ${server.exitCode}`);
     await systemClock.sleep(50);
   }
   return {
-    hasSetpoint: (value) =>
+    saidAtMs,
+    says: (wanted) =>
       new Promise((resolve) => {
         const look = () => {
-          if (!said.has(`setpoint: ${value}`)) return;
+          if (!saidAtMs.has(wanted)) return;
           lines.off('line', look);
           resolve();
         };

@@ -90,7 +90,7 @@ describe('reports to the cloud', () => {
     expect(marks()).toEqual([]);
   });
 
-  test('one at a time: what changes meanwhile follows, and a confirmation covers only what it answers', async () => {
+  test('what changes meanwhile follows, and a confirmation covers only what it answers', async () => {
     edge.cloud = () => 'silence';
     edge.link(true);
     actual({ a: '1', b: '1' });
@@ -152,5 +152,45 @@ test('a report that is refused or not confirmed is sent again, after growing pau
   await other.until(() => other.reports.length === 5);
   await other.idle();
   expect(other.store.read(loadMarks)).toEqual([]);
+  await other.end();
+});
+
+test('what changes before a report is confirmed follows a moment later; so does the state', async () => {
+  const clock = new ManualClock();
+  const other = await new TestEdge({ clock }).start();
+  other.membership({ added_devices: [{ id, name: 'thermo' }] });
+  other.cloud = () => 'silence';
+  other.link(true);
+  const change = async (value: number) => {
+    other.client(topic('twin/update'), { twin: { t: { actual: { value: `${value}` } } } });
+    await other.idle();
+  };
+  const sent = () =>
+    other.reports.slice(1).map(({ content }) => {
+      const { twin, device } = typeof content === 'string' ? JSON.parse(content) : Object(content);
+      return device?.state ?? twin.t.actual.value;
+    });
+  await change(1);
+  await other.until(() => other.reports.length === 2);
+  await change(2);
+  await change(3);
+  other.client(topic('state/update'), { state: 'online' });
+  await other.idle();
+  expect(sent()).toEqual(['1']);
+  await clock.advance(200);
+  await other.until(() => other.reports.length === 4);
+  expect(sent()).toEqual(['1', '3', 'online']);
+  // As many as may be on their way, and no more: the cloud is silent.
+  for (let value = 4; value < 30; value += 1) {
+    await change(value);
+    await clock.advance(200);
+    await other.idle();
+  }
+  expect(sent()).toHaveLength(12);
+  other.cloud = () => 'confirm';
+  await clock.advance(30_000);
+  await other.idle();
+  await clock.advance(10_000);
+  await other.until(() => sent().includes('29'));
   await other.end();
 });

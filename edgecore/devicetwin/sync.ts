@@ -1,7 +1,8 @@
 /**
  * Reports to the cloud: what is marked is sent until it is confirmed. A mark is durable and names a property (or
  * the state) and a revision, never a value: what is sent is the newest value, all marked properties of a device in
- * one message. One message of a device is on its way at a time; what changed meanwhile keeps its mark and follows.
+ * one message, its state in another. What changes while a report waits for its confirmation keeps its mark and
+ * follows a moment later: a cloud that writes once a second then writes what was new a moment ago.
  */
 
 import { Backoff } from '#beehive/backoff.ts';
@@ -32,6 +33,10 @@ export interface SyncComponents {
 
 /** Devices with a message on its way to the cloud at once. */
 const devicesInFlightMax = 64;
+/** Reports of one device on their way at once; with the pause between them, more than a cloud confirms in a second. */
+const reportsInFlightMax = 12;
+/** Between two reports of a device of which the first is not confirmed yet. */
+const betweenReportsMs = 200;
 /** Properties in one message; the rest follow in the next. */
 const propertiesPerReportMax = 250;
 const confirmTimeoutMs = 30_000;
@@ -41,7 +46,7 @@ export class TwinSync {
   readonly #components: SyncComponents;
   /** By device, in the order in which they became due. */
   readonly #marks = new Map<string, Map<string, Mark>>();
-  readonly #busy = new Map<string, Promise<void>>();
+  readonly #busy = new Map<string, Lane>();
   #link: AbortController | undefined;
 
   constructor(components: SyncComponents) {
@@ -50,9 +55,10 @@ export class TwinSync {
 
   mark(marks: readonly Mark[]): void {
     for (const mark of marks) {
-      const key = `${mark.kind} ${mark.name}`;
+      const key = keyOf(mark);
       const ofDevice = this.#marks.get(mark.deviceId) ?? new Map<string, Mark>();
       this.#marks.set(mark.deviceId, ofDevice.set(key, mark));
+      this.#busy.get(mark.deviceId)?.wake();
     }
     this.#startWhatMay();
   }
@@ -76,7 +82,7 @@ export class TwinSync {
   /** Gives up what is on its way; the marks stay. */
   async stop(): Promise<void> {
     this.disconnected();
-    await Promise.all(this.#busy.values());
+    await Promise.all([...this.#busy.values()].map(({ done }) => done));
   }
 
   #startWhatMay(): void {
@@ -85,63 +91,96 @@ export class TwinSync {
     for (const id of this.#marks.keys()) {
       if (this.#busy.size >= devicesInFlightMax) return;
       if (this.#busy.has(id)) continue;
-      const sending = this.#sendAll(id, link.signal);
-      this.#busy.set(
-        id,
-        sending.then(
-          () => {
-            this.#busy.delete(id);
-            this.#startWhatMay();
-          },
-          (error: unknown) => {
-            this.#busy.delete(id);
-            this.#components.log.error(
-              { device: id, err: error },
-              'report failed, it waits for the next change',
-            );
-          },
-        ),
+      const lane: Lane = { sent: new Map(), wake: () => {}, failed: false, done: Promise.resolve() };
+      this.#busy.set(id, lane);
+      lane.done = this.#sendAll(id, lane, link.signal).then(
+        () => {
+          this.#busy.delete(id);
+          this.#startWhatMay();
+        },
+        (error: unknown) => {
+          this.#busy.delete(id);
+          this.#components.log.error(
+            { device: id, err: error },
+            'report failed, it waits for the next change',
+          );
+        },
       );
     }
   }
 
   /** Until nothing of the device is marked, or the link is gone. */
-  async #sendAll(id: string, link: AbortSignal): Promise<void> {
+  async #sendAll(id: string, lane: Lane, link: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#components;
     const pause = new Backoff(retryPause, random);
-    try {
-      while (!link.aborted) {
-        const batch = this.#nextBatch(id);
-        if (batch === undefined) return;
-        if (await this.#send(batch, link)) {
-          await this.#confirmed(batch.marks);
-          pause.reset();
-          continue;
-        }
+    const onTheirWay = new Set<Promise<void>>();
+    let lastMs = Number.NEGATIVE_INFINITY;
+    while (!link.aborted) {
+      if (lane.failed) {
+        await Promise.all(onTheirWay);
+        lane.failed = false;
         const pauseMs = Math.round(pause.nextMs());
         log.warn({ device: id, againInMs: pauseMs }, 'the cloud did not confirm a report, it is sent again');
-        await clock.sleep(pauseMs, link);
+        await clock.sleep(pauseMs, link).catch(() => {});
+        continue;
       }
-    } catch (error) {
-      if (!(error instanceof CancelledError)) throw error;
+      const batches = onTheirWay.size < reportsInFlightMax ? this.#nextBatches(id, lane.sent) : [];
+      if (batches.length === 0 && onTheirWay.size === 0) return;
+      if (batches.length === 0) {
+        const woken = new Promise<void>((resolve) => {
+          lane.wake = resolve;
+        });
+        await Promise.race([...onTheirWay, woken]);
+        continue;
+      }
+      const waitMs = lastMs + betweenReportsMs - clock.monotonicMs();
+      if (onTheirWay.size > 0 && waitMs > 0) {
+        const enough = new AbortController();
+        await Promise.race([...onTheirWay, clock.sleep(waitMs, enough.signal).catch(() => {})]);
+        enough.abort();
+        continue;
+      }
+      lastMs = clock.monotonicMs();
+      for (const batch of batches) {
+        const going = this.#deliver(batch, lane, link).then((confirmed) => {
+          onTheirWay.delete(going);
+          if (confirmed) pause.reset();
+        });
+        onTheirWay.add(going);
+      }
     }
+    await Promise.all(onTheirWay);
+  }
+
+  /** True when it was confirmed; never throws. */
+  async #deliver({ marks, envelope }: Batch, lane: Lane, link: AbortSignal): Promise<boolean> {
+    for (const mark of marks) lane.sent.set(keyOf(mark), mark);
+    const confirmed = await this.#send(envelope, link).catch((error: unknown) => {
+      if (error instanceof CancelledError) return undefined;
+      this.#components.log.error(
+        { msgId: envelope.header.msg_id, err: error },
+        'report failed, it is sent again',
+      );
+      return false;
+    });
+    if (confirmed) await this.#confirmed(marks);
+    if (confirmed === false) lane.failed = true;
+    for (const mark of marks) if (lane.sent.get(keyOf(mark)) === mark) lane.sent.delete(keyOf(mark));
+    return confirmed ?? false;
   }
 
   /** True when the cloud confirmed. @throws CancelledError when the link is gone. */
-  async #send(batch: Batch, link: AbortSignal): Promise<boolean> {
+  async #send(envelope: Envelope, link: AbortSignal): Promise<boolean> {
     const { bus, log } = this.#components;
     try {
-      const answer = await bus.request('edgehub', batch.envelope, {
+      const answer = await bus.request('edgehub', envelope, {
         timeoutMs: confirmTimeoutMs,
         signal: link,
       });
       return answer.route.operation !== operation.error;
     } catch (error) {
       if (!(error instanceof BusError)) throw error;
-      log.debug(
-        { msgId: batch.envelope.header.msg_id, reason: describeError(error) },
-        'report not confirmed',
-      );
+      log.debug({ msgId: envelope.header.msg_id, reason: describeError(error) }, 'report not confirmed');
       return false;
     }
   }
@@ -158,23 +197,28 @@ export class TwinSync {
     }
     for (const mark of marks) {
       const ofDevice = this.#marks.get(mark.deviceId);
-      const key = `${mark.kind} ${mark.name}`;
+      const key = keyOf(mark);
       if (ofDevice?.get(key)?.revision === mark.revision) ofDevice.delete(key);
       if (ofDevice?.size === 0) this.#marks.delete(mark.deviceId);
     }
   }
 
-  /** The properties first, then the state. */
-  #nextBatch(id: string): Batch | undefined {
-    const marked = [...(this.#marks.get(id)?.values() ?? [])];
+  /** What is marked and not on its way: properties and state, neither waits for the other. */
+  #nextBatches(id: string, sent: ReadonlyMap<string, Mark>): Batch[] {
     const device = this.#components.deviceOf(id);
     if (device === undefined) {
       this.#marks.delete(id);
-      return undefined;
+      return [];
     }
+    const marked = [...(this.#marks.get(id)?.values() ?? [])].filter(
+      (mark) => sent.get(keyOf(mark)) !== mark,
+    );
     const properties = marked.filter(({ kind }) => kind === 'twin').slice(0, propertiesPerReportMax);
-    if (properties.length > 0) return this.#twinBatch(device, properties);
-    return marked.length === 0 ? undefined : this.#stateBatch(device, marked);
+    const state = marked.filter(({ kind }) => kind === 'state');
+    return [
+      ...(properties.length > 0 ? [this.#twinBatch(device, properties)] : []),
+      ...(state.length > 0 ? [this.#stateBatch(device, state)] : []),
+    ];
   }
 
   #twinBatch(device: Device, marks: readonly Mark[]): Batch {
@@ -206,4 +250,19 @@ export class TwinSync {
 interface Batch {
   readonly marks: readonly Mark[];
   readonly envelope: Envelope;
+}
+
+/** The reports of one device. */
+interface Lane {
+  /** What is on its way, by key. */
+  readonly sent: Map<string, Mark>;
+  /** Called when something is marked. */
+  wake: () => void;
+  /** A report was refused, or not confirmed in time. */
+  failed: boolean;
+  done: Promise<void>;
+}
+
+function keyOf({ kind, name }: Mark): string {
+  return `${kind} ${name}`;
 }

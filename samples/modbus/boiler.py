@@ -4,6 +4,7 @@ The argument is its port. Input register 0 is the temperature outside in tenths 
 the water, which moves a degree a second toward the setpoint in holding register 2.
 """
 
+import logging
 import sys
 import threading
 import time
@@ -28,9 +29,13 @@ def heat(store):
         water, wanted = store.getValues(INPUT, WATER)[0], store.getValues(HOLDING, SETPOINT)[0]
         # A negative setpoint, of 16 bits, is not for boilers.
         if water != wanted < 0x8000:
-            store.setValues(INPUT, WATER, [water + (1 if water < wanted else -1)])
+            water += 1 if water < wanted else -1
+            store.setValues(INPUT, WATER, [water])
+            print(f"water: {water}", flush=True)
 
 
+# It calls a client that has gone an error.
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 blocks = {name: ModbusSequentialDataBlock(0, [0] * 200) for name in ("di", "co", "ir")}
 boiler = ModbusSlaveContext(**blocks, hr=Registers(0, [0] * 200), zero_mode=True)
 boiler.setValues(INPUT, OUTSIDE, [0xFF9C, 20])
