@@ -37,9 +37,9 @@ def heat(store):
 # It calls a client that has gone an error.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 blocks = {name: ModbusSequentialDataBlock(0, [0] * 200) for name in ("di", "co", "ir")}
-boiler = ModbusSlaveContext(**blocks, hr=Registers(0, [0] * 200), zero_mode=True)
+holding = Registers(0, [0, 0, 20] + [0] * 197)
+boiler = ModbusSlaveContext(**blocks, hr=holding, zero_mode=True)
 boiler.setValues(INPUT, OUTSIDE, [0xFF9C, 20])
-boiler.setValues(HOLDING, SETPOINT, [20])
 threading.Thread(target=heat, args=(boiler,), daemon=True).start()
 print(f"a boiler on 127.0.0.1:{sys.argv[1]}", flush=True)
 StartTcpServer(context=ModbusServerContext(slaves=boiler, single=True), address=("127.0.0.1", int(sys.argv[1])))
