@@ -91,6 +91,31 @@ describe('the embedded broker', () => {
     expect(orders.map(({ content }) => content)).toEqual(['first', 'second']);
   });
 
+  test.each([
+    ['at once', false],
+    ['when they are let in', true],
+  ])('hears clients that say all they have to say %s and leave', async (_, waits) => {
+    const good = await client(port);
+    await good.mqtt.subscribeAsync('#');
+    const brief = async (at: number) => {
+      const socket = connectSocket(port, '127.0.0.1');
+      const connect = connectPacket(`brief-${at}`);
+      // PUBLISH, QoS 0, topic `a`, payload `x`; DISCONNECT
+      const rest = Buffer.from([0x30, 4, 0, 1, 0x61, 0x78, 0xe0, 0]);
+      if (waits) {
+        socket.write(connect);
+        await new Promise((resolve) => socket.once('data', resolve));
+        socket.end(rest);
+      } else socket.resume().end(Buffer.concat([connect, rest]));
+      await new Promise((resolve) => socket.once('close', resolve));
+    };
+    const clients = Array.from({ length: 100 }, (_it, at) => brief(at));
+    await Promise.all(clients);
+    await good.mqtt.publishAsync('fence', 'x', { qos: 1 });
+    await good.until(101);
+    good.mqtt.end(true);
+  });
+
   test('drops a payload that is not text', async () => {
     const { mqtt } = await client(port);
     await mqtt.publishAsync('default/user/x', Buffer.from([0xff, 0xfe]), { qos: 1 });
