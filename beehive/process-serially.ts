@@ -29,16 +29,14 @@ export function processSerially<T>(
       let closed = false;
 
       const startWhatMay = () => {
-        if (busy.size >= options.lanesMax) return;
-        const held = new Set(busy);
         for (let at = 0; at < waiting.length && busy.size < options.lanesMax && !closed; ) {
           const value = waiting[at] as T;
           const key = options.keyOf(value);
-          if (held.has(key)) {
+          // Nobody's work ends within this loop, so who comes later with that key finds it busy as well.
+          if (busy.has(key)) {
             at += 1;
             continue;
           }
-          held.add(key);
           waiting.splice(at, 1);
           void start(value, key);
         }

@@ -1,6 +1,7 @@
 /**
- * The devices in memory, and their way to the disk: memory is changed at once, rows with the next group commit.
- * When a commit is lost, memory is ahead of the disk: the device then refuses changes until it is read again.
+ * The devices in memory, and their way to the disk: memory is changed at once, rows with the next group commit, which
+ * writes each row once, however often it changed meanwhile. When a commit is lost, memory is ahead of the disk: the
+ * device then refuses changes until it is read again.
  */
 
 import type { Log } from '#beehive/log.ts';
@@ -30,6 +31,8 @@ export class Devices {
   readonly #devices: Map<string, Device>;
   /** The newest write of each device that is not on the disk yet. */
   readonly #writes = new Map<string, Promise<unknown>>();
+  /** Writes that have not begun, which later changes of the same device join. */
+  readonly #next = new Map<string, NextWrite>();
   readonly #readAgain = new Set<string>();
   #revision: number;
 
@@ -64,24 +67,45 @@ export class Devices {
     const marks = change.marks.map((mark): Mark => ({ ...mark, deviceId, revision }));
     if (change.device === undefined) this.#devices.delete(deviceId);
     else this.#devices.set(deviceId, change.device);
-    const write = this.#write(change, marks);
-    this.#writes.set(deviceId, write);
-    void write.finally(() => {
-      if (this.#writes.get(deviceId) === write) this.#writes.delete(deviceId);
-    });
-    return write;
+    const stored = this.#join(change, marks) ?? this.#begin(change, marks);
+    return stored.then((isStored) => (isStored ? marks : undefined));
   }
 
-  async #write(change: Change, marks: readonly Mark[]): Promise<readonly Mark[] | undefined> {
+  #join(change: Change, marks: readonly Mark[]): Promise<boolean> | undefined {
+    const next = this.#next.get(change.deviceId);
+    if (next === undefined || change.device === undefined) return undefined;
+    next.rows.add(change, marks);
+    return next.stored;
+  }
+
+  #begin(change: Change, marks: readonly Mark[]): Promise<boolean> {
     const { deviceId } = change;
+    const rows = new DirtyRows(change, marks);
+    const stored = this.#write(rows);
+    // Nothing joins a deletion: what comes after it is another device.
+    if (change.device === undefined) this.#next.delete(deviceId);
+    else this.#next.set(deviceId, { rows, stored });
+    this.#writes.set(deviceId, stored);
+    void stored.then(() => {
+      if (this.#writes.get(deviceId) === stored) this.#writes.delete(deviceId);
+    });
+    return stored;
+  }
+
+  async #write(rows: DirtyRows): Promise<boolean> {
+    const { deviceId } = rows;
     try {
-      await this.#store.write((sql) => saveChange(sql, change, marks));
-      return marks;
+      await this.#store.write((sql) => {
+        if (this.#next.get(deviceId)?.rows === rows) this.#next.delete(deviceId);
+        rows.save(sql);
+      });
+      return true;
     } catch (error) {
       // The store's refusal, or SQLite's own: either way these rows are not on the disk.
+      if (this.#next.get(deviceId)?.rows === rows) this.#next.delete(deviceId);
       this.#log.error({ device: deviceId, err: error }, 'a change of a device could not be stored');
       await this.#readBack(deviceId);
-      return undefined;
+      return false;
     }
   }
 
@@ -100,22 +124,51 @@ export class Devices {
   }
 }
 
-function saveChange(sql: Sql, change: Change, marks: readonly Mark[]): void {
-  const { device, deviceId } = change;
-  if (device === undefined) {
-    deleteDevice(sql, deviceId);
-    return;
+interface NextWrite {
+  readonly rows: DirtyRows;
+  readonly stored: Promise<boolean>;
+}
+
+/** Which rows of one device differ from the disk, and its state that they are written from. */
+class DirtyRows {
+  readonly deviceId: string;
+  #device: Device | undefined;
+  #row = false;
+  readonly #properties = new Set<string>();
+  readonly #attributes = new Set<string>();
+  readonly #marks = new Map<string, Mark>();
+
+  constructor(change: Change, marks: readonly Mark[]) {
+    this.deviceId = change.deviceId;
+    this.add(change, marks);
   }
-  if (change.row) saveDevice(sql, device);
-  for (const name of change.properties) {
-    const property = device.twin.get(name);
-    if (property === undefined) deleteProperty(sql, deviceId, name);
-    else saveProperty(sql, deviceId, name, property);
+
+  add({ device, row, properties, attributes = [] }: Change, marks: readonly Mark[]): void {
+    this.#device = device;
+    this.#row ||= row;
+    for (const name of properties) this.#properties.add(name);
+    for (const name of attributes) this.#attributes.add(name);
+    for (const mark of marks) this.#marks.set(`${mark.kind} ${mark.name}`, mark);
   }
-  for (const name of change.attributes ?? []) {
-    const attribute = device.attributes.get(name);
-    if (attribute === undefined) deleteAttribute(sql, deviceId, name);
-    else saveAttribute(sql, deviceId, name, attribute);
+
+  save(sql: Sql): void {
+    const { deviceId } = this;
+    const device = this.#device;
+    if (device === undefined) {
+      deleteDevice(sql, deviceId);
+      return;
+    }
+    if (this.#row) saveDevice(sql, device);
+    for (const name of this.#properties) {
+      const property = device.twin.get(name);
+      if (property === undefined) deleteProperty(sql, deviceId, name);
+      else saveProperty(sql, deviceId, name, property);
+    }
+    for (const name of this.#attributes) {
+      const attribute = device.attributes.get(name);
+      if (attribute === undefined) deleteAttribute(sql, deviceId, name);
+      else saveAttribute(sql, deviceId, name, attribute);
+    }
+    for (const mark of this.#marks.values()) saveMark(sql, mark);
   }
-  for (const mark of marks) saveMark(sql, mark);
 }

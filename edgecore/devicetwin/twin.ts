@@ -3,7 +3,7 @@
  * taken as a whole; each side that it names counts as written, also with the value it had.
  */
 
-import { z } from 'zod';
+import type { z } from 'zod';
 import { deviceTopic } from '#protocol/topics.ts';
 import { eventRequestSchema, type TwinEntryBody, twinUpdateSchema } from '#protocol/twin.ts';
 import type { Device, Property, Side } from '../store/twin-store.ts';
@@ -24,9 +24,6 @@ const propertiesMax = 1_000;
 
 /** What stands where the device should, in the topic on which KubeEdge answers what it cannot read. */
 const noDevice = '';
-
-/** The body before its fields are looked at: null and {} are requests without fields. */
-const objectSchema = z.looseObject({}).nullable();
 
 export function getTwin(device: Device | undefined, id: string, payload: string, moment: Moment): Outcome {
   const topic = deviceTopic(id, 'twin/get/result');
@@ -185,8 +182,7 @@ export function parse<S extends z.ZodType>(payload: string, schema: S): z.infer<
   } catch {
     return undefined;
   }
-  const object = objectSchema.safeParse(body);
-  if (!object.success) return undefined;
-  const parsed = schema.safeParse(object.data ?? {});
-  return parsed.success ? parsed.data : undefined;
+  // A request without fields may be written as null; a list is none.
+  const parsed = Array.isArray(body) ? undefined : schema.safeParse(body ?? {});
+  return parsed?.data;
 }

@@ -1,7 +1,8 @@
 /**
  * A client's socket with limits in both directions. In: a packet that announces more than it may ends the
  * connection before it is read. Out: writing never waits, so that a client that does not read holds up no other;
- * what it leaves unread is counted, and beyond the limit it is disconnected.
+ * what it leaves unread is counted, and beyond the limit it is disconnected. What is written in one turn of the event
+ * loop leaves as one: a system call costs as much as all that comes before it.
  */
 
 import type { Socket } from 'node:net';
@@ -45,15 +46,26 @@ export class ClientStream extends Duplex {
       done(new Error('the client does not read what it subscribed to'));
       return;
     }
-    if (!this.#socket.destroyed) this.#socket.write(chunk);
+    if (!this.#socket.destroyed) this.#send(chunk);
     done();
   }
 
+  #send(chunk: Buffer): void {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      setImmediate(() => this.#socket.uncork());
+    }
+    this.#socket.write(chunk);
+  }
+
   override _final(done: () => void): void {
+    // Ends what is corked, too.
     this.#socket.end(done);
   }
 
   override _destroy(_error: Error | null, done: (error?: Error | null) => void): void {
+    // What was said last, as why a client is not let in, still goes out.
+    if (this.#socket.writableCorked > 0) this.#socket.uncork();
     this.#socket.destroy();
     // The broker has been told by the end of the stream; a broken connection is nobody's error.
     done(null);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectAsync, type MqttClient } from 'mqtt';
+import { connect, type MqttClient } from 'mqtt';
 import { Bus } from '#beehive/bus.ts';
 import { type Clock, systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
@@ -116,13 +116,19 @@ export interface TestClient {
 }
 
 export async function client(port: number, options: object = {}): Promise<TestClient> {
-  const mqtt = await connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, ...options });
+  const mqtt = connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, ...options });
   const messages: { topic: string; payload: string }[] = [];
   const waiters: (() => void)[] = [];
-  mqtt.on('error', () => {});
+  // Messages of a session may come in one piece with the answer to the connect.
   mqtt.on('message', (topic, payload) => {
     messages.push({ topic, payload: payload.toString() });
     for (const wake of waiters.splice(0)) wake();
+  });
+  mqtt.on('error', () => {});
+  await new Promise<void>((resolve, reject) => {
+    mqtt.once('connect', () => resolve());
+    mqtt.once('error', reject);
+    mqtt.once('close', () => reject(new Error('connection closed')));
   });
   return {
     mqtt,

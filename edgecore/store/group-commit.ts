@@ -68,11 +68,11 @@ export class GroupCommit {
     if (batch.length === 0) return;
     const outcomes: (() => void)[] = [];
     try {
-      this.#connection.execute('BEGIN IMMEDIATE');
+      this.#connection.run('BEGIN IMMEDIATE');
       for (const one of batch) outcomes.push(this.#attempt(one));
-      this.#connection.execute('COMMIT');
+      this.#connection.run('COMMIT');
     } catch (error) {
-      if (this.#connection.inTransaction) this.#connection.execute('ROLLBACK');
+      if (this.#connection.inTransaction) this.#connection.run('ROLLBACK');
       const sqlite = error instanceof Error ? error.message : String(error);
       const refused = new StoreError(
         `could not write to the store (${sqlite}); is the disk full or read-only?`,
@@ -87,15 +87,15 @@ export class GroupCommit {
 
   /** @throws when the transaction as a whole is lost, e.g. the disk is full. */
   #attempt(one: Waiting): () => void {
-    this.#connection.execute('SAVEPOINT one');
+    this.#connection.run('SAVEPOINT one');
     try {
       const value = one.work();
-      this.#connection.execute('RELEASE one');
+      this.#connection.run('RELEASE one');
       return () => one.resolve(value);
     } catch (error) {
       if (!this.#connection.inTransaction) throw error;
-      this.#connection.execute('ROLLBACK TO one');
-      this.#connection.execute('RELEASE one');
+      this.#connection.run('ROLLBACK TO one');
+      this.#connection.run('RELEASE one');
       return () => one.reject(error);
     }
   }

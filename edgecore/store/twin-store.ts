@@ -130,19 +130,10 @@ export function saveDevice(sql: Sql, device: Device): void {
   );
 }
 
+/** Most writes change a row that is there, and an insert counts up `sqlite_sequence` even where it ends as an update. */
 export function saveProperty(sql: Sql, deviceId: string, name: string, property: Property): void {
   const { expected, actual } = property;
-  sql.run(
-    `INSERT INTO device_twin (deviceid, name, expected, actual, expected_meta, actual_meta, expected_version,
-       actual_version, optional, attr_type, metadata, declared_type, applied_desired)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?)
-     ON CONFLICT (deviceid, name) DO UPDATE SET expected = excluded.expected, actual = excluded.actual,
-       expected_meta = excluded.expected_meta, actual_meta = excluded.actual_meta,
-       expected_version = excluded.expected_version, actual_version = excluded.actual_version,
-       optional = excluded.optional, attr_type = excluded.attr_type,
-       declared_type = excluded.declared_type, applied_desired = excluded.applied_desired`,
-    deviceId,
-    name,
+  const columns = [
     expected?.value ?? null,
     actual?.value ?? null,
     metaOf(expected),
@@ -153,6 +144,21 @@ export function saveProperty(sql: Sql, deviceId: string, name: string, property:
     property.type,
     property.declaredType ?? null,
     property.appliedDesired ?? null,
+    deviceId,
+    name,
+  ];
+  const changed = sql.run(
+    `UPDATE device_twin SET expected = ?, actual = ?, expected_meta = ?, actual_meta = ?, expected_version = ?,
+       actual_version = ?, optional = ?, attr_type = ?, declared_type = ?, applied_desired = ?
+     WHERE deviceid = ? AND name = ?`,
+    ...columns,
+  );
+  if (changed > 0) return;
+  sql.run(
+    `INSERT INTO device_twin (expected, actual, expected_meta, actual_meta, expected_version, actual_version,
+       optional, attr_type, declared_type, applied_desired, deviceid, name, metadata)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{}')`,
+    ...columns,
   );
 }
 
