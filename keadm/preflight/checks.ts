@@ -132,10 +132,10 @@ function checkKubelet({ kubelet }: Facts): Finding {
   );
 }
 
-function checkRuntime({ runtimeAnswers }: Facts, { runtime, runtimeEndpoint }: Plan): Finding {
+function checkRuntime({ runtimeAt }: Facts, { runtime, runtimeEndpoint }: Plan): Finding {
   const name = 'container-runtime';
   if (runtime === 'process') return pass(name, 'runtime', 'not needed: containers are run as processes');
-  if (runtimeAnswers) return pass(name, 'runtime', `answers at ${runtimeEndpoint}`);
+  if (runtimeAt !== undefined) return pass(name, 'runtime', `answers at ${runtimeAt}`);
   if (runtime === 'auto') return pass(name, 'runtime', 'none answers: containers are run as processes');
   const text = `nothing answers at ${runtimeEndpoint}`;
   const fix =

@@ -8,7 +8,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '#beehive/clock.ts';
 import { packageRoot } from '#beehive/package-root.ts';
-import { type CloudFacts, type PortFacts, readCloud, readPorts, socketAnswers } from './network-facts.ts';
+import { runtimeSockets } from '#edgecore/edged/runtime/choose-runtime.ts';
+import { type CloudFacts, firstAnswering, type PortFacts, readCloud, readPorts } from './network-facts.ts';
 import type { Plan } from './plan.ts';
 
 export interface MachineFacts {
@@ -35,7 +36,8 @@ export interface MachineFacts {
   readonly installedMs: number;
   readonly hostName: string;
   readonly kubelet: boolean;
-  readonly runtimeAnswers: boolean;
+  /** Where a container runtime answers. */
+  readonly runtimeAt: string | undefined;
   readonly missingTools: readonly string[];
   /** Undefined: it can be had. */
   readonly namespaceRefused: string | undefined;
@@ -74,7 +76,7 @@ async function readMachine(plan: Plan, clock: Clock, root: string): Promise<Mach
     ].map(text),
   );
   const isRaspberryPi = model?.includes('Raspberry Pi') ?? false;
-  const [memoryCgroup, disk, processes, firewalls, bootFile, installed, runtimeAnswers, missing, refused] =
+  const [memoryCgroup, disk, processes, firewalls, bootFile, installed, runtimeAt, missing, refused] =
     await Promise.all([
       hasMemoryCgroup(text),
       readDisk(plan.dataDir),
@@ -82,7 +84,7 @@ async function readMachine(plan: Plan, clock: Clock, root: string): Promise<Mach
       closedFirewalls(root),
       findBootFile(root, isRaspberryPi),
       stat(join(packageRoot(), 'package.json')),
-      socketAnswers(plan.runtimeEndpoint, clock),
+      firstAnswering(runtimeSockets(plan.runtimeEndpoint), clock),
       missingTools(),
       whyNoNamespace(),
     ]);
@@ -104,7 +106,7 @@ async function readMachine(plan: Plan, clock: Clock, root: string): Promise<Mach
     nowMs: clock.now(),
     installedMs: installed.mtimeMs,
     hostName: hostname(),
-    runtimeAnswers,
+    runtimeAt,
     missingTools: missing,
     namespaceRefused: refused,
   };

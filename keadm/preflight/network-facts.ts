@@ -47,9 +47,10 @@ export async function readCloud(cloud: PlannedCloud, clock: Clock): Promise<Clou
   };
 }
 
-/** `unix:///run/containerd/containerd.sock`, or the path alone. */
-export async function socketAnswers(endpoint: string, clock: Clock): Promise<boolean> {
-  return (await whyNoConnection({ path: endpoint.replace(/^unix:\/\//, '') }, clock)) === undefined;
+/** The first of the sockets at which somebody listens. */
+export async function firstAnswering(paths: readonly string[], clock: Clock): Promise<string | undefined> {
+  for (const path of paths) if ((await whyNoConnection({ path }, clock)) === undefined) return path;
+  return undefined;
 }
 
 /** Whether that is the cloud of the token is found out later; here only its clock is of interest. */

@@ -71,7 +71,7 @@ describe('pre-flight', () => {
       memoryCgroup: false,
       swaps: ['/var/swap'],
       kubelet: true,
-      runtimeAnswers: false,
+      runtimeAt: undefined,
       forwardsIp: true,
       bridgeCallsIptables: undefined,
       seLinux: 'off',

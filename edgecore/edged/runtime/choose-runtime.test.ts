@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,10 +31,11 @@ describe('the choice of a runtime', () => {
   });
 
   /** Somebody listens, which is all that the choice asks. */
-  const answer = () =>
+  const answer = (at = socket) =>
     new Promise<void>((resolve) => {
-      server = createServer((connection) => connection.destroy()).listen(socket, resolve);
+      server = createServer((connection) => connection.destroy()).listen(at, resolve);
     });
+  const chosenSocket = () => JSON.parse(readFileSync(join(directory, 'containers.json'), 'utf8')).socket;
   const stopAnswering = () =>
     new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve()));
   async function choose(runtime: 'auto' | 'process' | 'cri'): Promise<'process' | 'cri'> {
@@ -48,7 +49,7 @@ describe('the choice of a runtime', () => {
       protoFile: protoFileOf(packageRoot()),
     };
     const components = { clock: systemClock, log: silentLog };
-    const it = await chooseRuntime(config, 'i', files, components);
+    const it = await chooseRuntime(config, 'i', files, components, [socket, `${socket}.other`]);
     chosen.push(it);
     const version = await it.version().catch(() => undefined);
     return version?.name === 'process' ? 'process' : 'cri';
@@ -68,6 +69,16 @@ describe('the choice of a runtime', () => {
     await stopAnswering();
     server = undefined;
     expect(await choose('auto')).toBe('cri');
+  });
+
+  it('finds the other usual runtime where the first does not answer, and stays with it', async () => {
+    await answer(`${socket}.other`);
+    expect(await choose('auto')).toBe('cri');
+    expect(chosenSocket()).toBe(`${socket}.other`);
+    await stopAnswering();
+    await answer();
+    expect(await choose('auto')).toBe('cri');
+    expect(chosenSocket()).toBe(`${socket}.other`);
   });
 
   it('is what the config says, whoever answers', async () => {

@@ -14,6 +14,9 @@ import type { RuntimeService } from './runtime-service.ts';
 
 const answerMs = 1000;
 
+/** Where runtimes listen that nobody has configured; the first is the endpoint when nothing is said. */
+const usualSockets: readonly string[] = ['/run/containerd/containerd.sock', '/var/run/crio/crio.sock'];
+
 /** Where the process runtime of an edge keeps its state. */
 export function processRuntimeRoot(rootDirectory: string): string {
   return join(rootDirectory, 'process-runtime');
@@ -34,16 +37,13 @@ export async function chooseRuntime(
   instance: string,
   files: { readonly logWriterFile: string; readonly protoFile: string },
   components: { clock: Clock; log: Log },
+  usual: readonly string[] = usualSockets,
 ): Promise<RuntimeService> {
-  const { containerRuntimeEndpoint, containerLogMaxSize, containerLogMaxFiles } =
-    config.tailoredKubeletConfig;
-  const socket = containerRuntimeEndpoint.replace(/^unix:\/\//, '');
+  const { containerLogMaxSize, containerLogMaxFiles } = config.tailoredKubeletConfig;
   const root = processRuntimeRoot(config.rootDirectory);
   const mark = markOf(config.rootDirectory);
-  const useCri =
-    config.runtime === 'cri' ||
-    (config.runtime === 'auto' && (existsSync(mark) || (await answers(socket, components.clock))));
-  if (useCri) {
+  const socket = config.runtime === 'process' ? undefined : await socketOf(config, usual, components.clock);
+  if (socket !== undefined) {
     components.log.info({ socket }, 'pods run as containers');
     mkdirSync(config.rootDirectory, { recursive: true });
     writeFileSync(mark, JSON.stringify({ socket, instance }));
@@ -66,6 +66,29 @@ export async function chooseRuntime(
     },
     components,
   );
+}
+
+/** Where to look for a runtime: at what was said, and at the other usual places when that is the default. */
+export function runtimeSockets(endpoint: string, usual: readonly string[] = usualSockets): readonly string[] {
+  const configured = endpoint.replace(/^unix:\/\//, '');
+  return configured === usual[0] ? usual : [configured];
+}
+
+/** Undefined: pods are no containers here. */
+async function socketOf(
+  { runtime, rootDirectory, tailoredKubeletConfig }: EdgedConfig,
+  usual: readonly string[],
+  clock: Clock,
+): Promise<string | undefined> {
+  const candidates = runtimeSockets(tailoredKubeletConfig.containerRuntimeEndpoint, usual);
+  const [configured] = candidates;
+  const mark = markOf(rootDirectory);
+  const before = existsSync(mark)
+    ? markSchema.parse(JSON.parse(readFileSync(mark, 'utf8'))).socket
+    : undefined;
+  if (before !== undefined && candidates.includes(before)) return before;
+  for (const socket of candidates) if (await answers(socket, clock)) return socket;
+  return runtime === 'cri' || before !== undefined ? configured : undefined;
 }
 
 const markSchema = z.object({ socket: z.string(), instance: z.string() });
