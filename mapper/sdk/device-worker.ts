@@ -47,6 +47,8 @@ export class DeviceWorker {
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #reads: 'online' | 'offline' | 'unknown' = 'unknown';
+  /** Its init has succeeded. */
+  #ready = false;
 
   constructor(spec: DeviceSpec, driverClass: DriverClass, components: WorkerComponents) {
     this.#spec = spec;
@@ -91,6 +93,7 @@ export class DeviceWorker {
   /** @throws MapperError, and what the driver throws */
   async read(name: string): Promise<string> {
     const { property } = this.#property(name);
+    this.#assertReady();
     try {
       const value = toText(await this.#call(() => this.#driver.read(property)));
       this.#reads = 'online';
@@ -104,6 +107,7 @@ export class DeviceWorker {
   /** @throws MapperError, and what the driver throws */
   async write(name: string, text: string): Promise<void> {
     const { property } = this.#property(name);
+    this.#assertReady();
     if (property.readOnly) throw new MapperError(`${name} is read-only`, { code: 'refused' });
     const value = fromText(property.type, text);
     if (value === undefined) throw new MapperError(`"${text}" is no ${property.type}`, { code: 'refused' });
@@ -114,17 +118,20 @@ export class DeviceWorker {
   }
 
   async #run(): Promise<void> {
-    const { properties, reportState, stateMs } = this.#spec;
-    const loops = [this.#init()];
-    if (reportState)
-      loops.push(
-        this.#every(
+    const { reportState, stateMs } = this.#spec;
+    const states = reportState
+      ? this.#every(
           'state',
           () => stateMs,
           () => this.#reportState(),
-        ),
-      );
-    for (const { property, collectMs, pushMs, reportToCloud, http, mqtt } of properties) {
+        )
+      : Promise.resolve();
+    await Promise.all([states, this.#init().then(() => this.#work())]);
+  }
+
+  async #work(): Promise<void> {
+    const loops: Promise<void>[] = [];
+    for (const { property, collectMs, pushMs, reportToCloud, http, mqtt } of this.#spec.properties) {
       const { name } = property;
       // Streams are not values: a driver that has them handles them itself.
       if (property.type === 'stream') continue;
@@ -149,14 +156,15 @@ export class DeviceWorker {
     await Promise.all(loops);
   }
 
+  /** Until it succeeds, or the device is stopped. */
   async #init(): Promise<void> {
-    if (this.#driver.init === undefined) return;
     const pause = new Backoff(retryPause, this.#components.random);
-    for (;;) {
+    while (!this.#ready) {
       try {
         await this.#call(() => this.#driver.init?.() ?? Promise.resolve());
-        return;
+        this.#ready = true;
       } catch (error) {
+        this.#reads = 'offline';
         this.#say('init', error);
         await this.#components.clock.sleep(pause.nextMs(), this.#stop.signal);
       }
@@ -208,7 +216,8 @@ export class DeviceWorker {
 
   async #reportState(): Promise<void> {
     const ask = this.#driver.state;
-    const state = ask === undefined ? this.#reads : await this.#call(() => ask.call(this.#driver));
+    const state =
+      ask === undefined || !this.#ready ? this.#reads : await this.#call(() => ask.call(this.#driver));
     await this.#components.reports.state(this.#spec, state);
   }
 
@@ -254,6 +263,14 @@ export class DeviceWorker {
     });
     this.#turn = done.catch(() => {});
     return done;
+  }
+
+  #assertReady(): void {
+    if (this.#ready) return;
+    const { namespace, name } = this.#spec.device;
+    const reason = this.#said.get('init');
+    const text = `${namespace}/${name} has not started yet${reason === undefined ? '' : `: ${reason}`}`;
+    throw new MapperError(text, { code: 'unavailable' });
   }
 
   #property(name: string): PropertySpec {

@@ -1,7 +1,7 @@
 /** Mappers on the SDK, with real gRPC, at DeviceTwin's own socket. */
 
 import { createServer as createHttpServer } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Aedes } from 'aedes';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -156,12 +156,31 @@ describe('a mapper on the SDK', () => {
       ['devicemethod/default/t1/adjust/setpoint/hot', 500],
       ['devicemethod/default/t1/adjust/setpoint/99', 500],
       ['device/default/t9/temperature', 500],
+      ['database/default/t1', 503],
       ['device/default/t1/%E0%A4%A', 404],
+      [`ping?${'x'.repeat(9_000)}`, 431],
       ['nothing', 404],
     ] as const) {
       expect([path, (await get(path)).status]).toEqual([path, status]);
     }
     expect((await get('ping', { 'sec-fetch-site': 'cross-site' })).status).toBe(403);
+    const posted = await fetch(`http://127.0.0.1:${port}/api/v1/ping`, { method: 'POST' });
+    expect(posted.status).toBe(405);
+    const sockets = Array.from({ length: 100 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+    const cut = await Promise.all(
+      sockets.map(
+        (socket) =>
+          new Promise<boolean>((resolve) => {
+            socket.once('close', () => resolve(true));
+            socket.write('GET /api/v1/ping HTTP/1.1\r\nhost: localhost\r\n\r\n');
+            socket.once('data', () => resolve(false));
+          }),
+      ),
+    );
+    for (const socket of sockets) socket.destroy();
+    // As many as are told from a flood, less the connections of this test itself.
+    expect(cut.filter((isCut) => !isCut).length).toBeLessThanOrEqual(64);
+    expect(cut.filter((isCut) => !isCut).length).toBeGreaterThan(50);
   });
 
   test('pushes to HTTP and MQTT, also when they come up later', async () => {

@@ -224,6 +224,28 @@ describe('a mapper', () => {
     await new Promise((resolve) => dumb.close(resolve));
   });
 
+  test('that never answers delays neither another mapper nor clients over MQTT', async () => {
+    mapper.hangs = true;
+    await mapper.serve();
+    await mapper.register(false);
+    const other = new TestMapper(edge.dir, { name: 'ble-mapper', protocol: 'ble' });
+    await other.serve();
+    await other.register();
+    const { spec } = device('t2');
+    edge.object('insert', 'default/device/t2', {
+      ...device('t2'),
+      spec: { ...spec, protocol: { protocolName: 'ble' } },
+    });
+    await other.until(() => other.calls.length === 2);
+    expect(other.take()).toEqual(['CreateDeviceModel default/thermo-model', 'RegisterDevice default/t2']);
+    await other.call('ReportDeviceStates', { deviceName: 't2', deviceNamespace: 'default', state: 'ok' });
+    edge.published.length = 0;
+    edge.client('$hw/events/device/default/t1/twin/get', {});
+    await edge.takePublished(1);
+    expect(mapper.calls).toEqual([]);
+    await other.die();
+  });
+
   test('of a protocol that another serves takes its devices over', async () => {
     await mapper.serve();
     await mapper.register();

@@ -15,6 +15,8 @@ export class TestMapper {
   readonly protocol: string;
   /** Calls of the edge, in order. */
   readonly calls: [method: string, what: string, request: unknown][] = [];
+  /** Never answers a call. */
+  hangs = false;
   /** Refuses a call when it answers a text. */
   refuse: (method: string, what: string) => string | undefined = () => undefined;
   #edge: RpcClient | undefined;
@@ -41,6 +43,7 @@ export class TestMapper {
     const handlers = [...names, 'RemoveDeviceModel'].map((method) => {
       const handle = async (request: unknown) => {
         const what = nameOf(request);
+        if (this.hangs) await new Promise(() => {});
         const reason = this.refuse(method, what);
         if (reason !== undefined) throw new RpcError(reason, { code: 'rpc', status: 'UNKNOWN', method });
         this.calls.push([method, what, request]);
