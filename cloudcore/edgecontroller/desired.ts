@@ -22,13 +22,10 @@ type OwnType = (typeof ownTypes)[number];
 /** Without these nothing can be decided; volumes are looked at when there are any. */
 export const neededTypes = ['node', 'configmap', 'secret', 'pod'] as const;
 
-/** What pods name and a KubeEdge edge asks for. */
-const askedFor: ReadonlySet<string> = new Set([
-  'configmap',
-  'secret',
-  'persistentvolumeclaim',
-  'persistentvolume',
-]);
+/** What pods name and every edge asks for. */
+const volumes: ReadonlySet<string> = new Set(['persistentvolumeclaim', 'persistentvolume']);
+/** What pods name and a KubeEdge edge asks for; ours is sent the others. */
+const askedFor: ReadonlySet<string> = new Set(['configmap', 'secret', ...volumes]);
 
 export function isOwnType(type: string): type is OwnType {
   return ownTypes.some((own) => own === type);
@@ -38,7 +35,7 @@ export type Cache = Pick<ObjectCache, 'known' | 'podsOf' | 'referencesOf' | 'ref
 
 export interface DesiredOptions {
   readonly session: 'hawser' | 'kubeedge';
-  /** For a KubeEdge edge: what it was sent; of what pods name it gets what it has asked for (wire 4.5). */
+  /** What it was sent; of what pods name a KubeEdge edge gets what it has asked for (wire 4.5), ours of volumes. */
   readonly held: ReadonlyMap<string, unknown>;
 }
 
@@ -84,11 +81,11 @@ function* named(
       const path = parseObjectPath(text);
       if (path.type === 'configmap' || path.type === 'secret') yield path;
     }
-    return;
   }
+  const asked = session === 'hawser' ? volumes : askedFor;
   for (const text of held.keys()) {
     const path = parseObjectPath(text);
-    if (askedFor.has(path.type) && isReferenced(node, cache, text, path)) yield path;
+    if (asked.has(path.type) && isReferenced(node, cache, text, path)) yield path;
   }
 }
 

@@ -199,6 +199,42 @@ describe('EdgeController, down, to an edge of ours', () => {
     ]);
   });
 
+  it('keeps claims and volumes that the edge asked for up to date, and releases them with the last pod', async () => {
+    const claims = core('persistentvolumeclaims');
+    const persistent = { apiVersion: 'v1', plural: 'persistentvolumes' };
+    await fixture.api.create(claims, { metadata: { name: 'data' }, spec: {} });
+    await fixture.api.create(persistent, {
+      metadata: { name: 'v1' },
+      spec: { claimRef: { namespace: 'default', name: 'data' } },
+    });
+    const volumes = [{ name: 'd', persistentVolumeClaim: { claimName: 'data' } }];
+    const pod = { metadata: { name: 'web' }, spec: { nodeName: node, containers: [{ name: 'c' }], volumes } };
+    await fixture.api.create(pods, pod);
+    await fixture.settle();
+    fixture.connect(node, 'hawser');
+    await fixture.answerTo(fixture.sayHeld(node, epoch, []));
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual(['update edge-1/null/node/edge-1', 'update edge-1/default/pod/web']);
+    await fixture.answerTo(fixture.ask(node, 'query', 'default/persistentvolumeclaim/data'));
+    await fixture.answerTo(fixture.ask(node, 'query', 'null/persistentvolume/v1'));
+    await fixture.settle();
+    expect(fixture.pushes()).toEqual([]);
+    await fixture.api.patch({ ...claims, name: 'data' }, 'merge', { spec: { volumeName: 'v1' } });
+    await fixture.api.patch({ ...persistent, name: 'v1' }, 'merge', { spec: { capacity: {} } });
+    await fixture.settle();
+    expect(fixture.pushes().sort()).toEqual([
+      'update edge-1/default/persistentvolumeclaim/data',
+      'update edge-1/null/persistentvolume/v1',
+    ]);
+    await fixture.api.delete({ ...pods, name: 'web' }, { gracePeriodSeconds: 0 });
+    await fixture.settle();
+    expect(fixture.pushes().sort()).toEqual([
+      'delete edge-1/default/persistentvolumeclaim/data',
+      'delete edge-1/default/pod/web',
+      'delete edge-1/null/persistentvolume/v1',
+    ]);
+  });
+
   it("does not send an edge's own status reports back", async () => {
     await fixture.api.create(pods, podOf('web'));
     fixture.connect(node, 'hawser');

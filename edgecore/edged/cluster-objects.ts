@@ -9,7 +9,7 @@ import type { Clock } from '#beehive/clock.ts';
 import { BusError } from '#beehive/errors.ts';
 import { HawserError } from '#protocol/errors.ts';
 import { newEnvelope } from '#protocol/message.ts';
-import { group, operation, source } from '#protocol/names.ts';
+import { group, noNamespace, operation, source } from '#protocol/names.ts';
 
 /** The object may exist, but cannot be read now. */
 export class ObjectUnavailableError extends HawserError<{ code: 'object-unavailable'; resource: string }> {}
@@ -33,6 +33,12 @@ export interface ClusterObjects {
   ): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
 }
 
+/** What the volumes of a pod may lead to; undefined when there is none. @throws ObjectUnavailableError */
+export interface ClaimObjects {
+  claim(namespace: string, name: string): Promise<unknown>;
+  persistentVolume(name: string): Promise<unknown>;
+}
+
 const dataSchema = z.looseObject({
   metadata: z.looseObject({ name: z.string() }),
   data: z.record(z.string(), z.string()).nullish(),
@@ -44,16 +50,20 @@ const tokenSchema = z.looseObject({
 
 const answerTimeoutMs = 65_000;
 
-export function createClusterObjects(components: { bus: Bus; clock: Clock }): ClusterObjects {
+export function createClusterObjects(components: { bus: Bus; clock: Clock }): ClusterObjects & ClaimObjects {
   const query = (resource: string, content: unknown) => ask(components, resource, content);
+  const object = async (resource: string): Promise<unknown> => {
+    const answer = await query(resource, null);
+    if ('content' in answer) return answer.content;
+    if (/\bnot found\b/i.test(answer.error)) return undefined;
+    throw unavailable(resource, `cannot read ${resource}: ${answer.error}`);
+  };
   return {
     async data(kind, namespace, name) {
-      const resource = `${namespace}/${kind}/${name}`;
-      const answer = await query(resource, null);
-      if ('content' in answer) return readEntries(kind, answer.content);
-      if (/\bnot found\b/i.test(answer.error)) return undefined;
-      throw unavailable(resource, `cannot read ${resource}: ${answer.error}`);
+      return readEntries(kind, await object(`${namespace}/${kind}/${name}`));
     },
+    claim: (namespace, name) => object(`${namespace}/persistentvolumeclaim/${name}`),
+    persistentVolume: (name) => object(`${noNamespace}/persistentvolume/${name}`),
 
     async token(namespace, serviceAccount, request) {
       const resource = `${namespace}/serviceaccounttoken/${serviceAccount}`;

@@ -42,12 +42,17 @@ export async function mountsOf(
       hostPath:
         subPath === '' ? path : await subPathOf(pod, path, subPath, { mount, container, name }, parts),
       containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
-      readOnly: mount.readOnly ?? false,
+      readOnly: mount.readOnly || isReadOnly(pod, mount.name),
       optional: admissionVolume.test(mount.name),
       propagation: mount.mountPropagation ?? undefined,
     });
   }
   return mounts;
+}
+
+/** A claim may be used for reading only. */
+function isReadOnly(pod: Pod, volume: string): boolean {
+  return pod.spec.volumes.find(({ name }) => name === volume)?.persistentVolumeClaim?.readOnly === true;
 }
 
 interface SubPathOf {

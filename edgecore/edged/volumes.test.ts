@@ -20,7 +20,7 @@ import { silentLog } from '#beehive/log.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { itUnless } from '#test/describe-unless.ts';
 import { writeVolume } from './atomic-writer.ts';
-import type { ClusterObjects, TokenRequest } from './cluster-objects.ts';
+import type { ClaimObjects, ClusterObjects, TokenRequest } from './cluster-objects.ts';
 import { createMachineMounts } from './machine-mounts.ts';
 import { type Pod, podSchema } from './pod.ts';
 import { secretDirectories } from './secret-directory.ts';
@@ -35,7 +35,10 @@ describe('volumes', () => {
   const known = new Map<string, Record<string, string>>();
   const tokens: TokenRequest[] = [];
   const mounts = createMachineMounts();
-  const objects: ClusterObjects = {
+  const kept = new Map<string, object>();
+  const objects: ClusterObjects & ClaimObjects = {
+    claim: async (namespace, name) => kept.get(`${namespace}/claim/${name}`),
+    persistentVolume: async (name) => kept.get(`volume/${name}`),
     async data(kind, namespace, name) {
       const entries = known.get(`${namespace}/${kind}/${name}`);
       return entries && new Map(Object.entries(entries).map(([key, value]) => [key, Buffer.from(value)]));
@@ -171,8 +174,36 @@ describe('volumes', () => {
     expect(await readdir(host)).toEqual(['keep']);
   });
 
+  it('leads by a claim to the place of its volume, and says why while it does not', async () => {
+    const host = await mkdtemp(join(root, 'data-'));
+    const volume = { name: 'd', persistentVolumeClaim: { claimName: 'data' } };
+    const claim = (spec: object) => ({ metadata: { name: 'data', uid: 'c1' }, spec });
+    const ours = { namespace: 'n', name: 'data', uid: 'c1' };
+    const persistent = (spec: object) => ({ metadata: { name: 'v1' }, spec: { capacity: {}, ...spec } });
+    kept.clear();
+    await expect(prepare(volume)).rejects.toThrow('claim n/data: there is no such PersistentVolumeClaim');
+    kept.set('n/claim/data', claim({}));
+    await expect(prepare(volume)).rejects.toThrow('not bound to a PersistentVolume yet');
+    kept.set('n/claim/data', claim({ volumeName: 'v1' }));
+    await expect(prepare(volume)).rejects.toThrow('there is no PersistentVolume v1');
+    for (const claimRef of [undefined, { ...ours, name: 'other' }, { ...ours, uid: 'c0' }]) {
+      kept.set('volume/v1', persistent({ claimRef, hostPath: { path: host } }));
+      await expect(prepare(volume)).rejects.toThrow('PersistentVolume v1 is not bound to it');
+    }
+    kept.set('volume/v1', persistent({ claimRef: ours, csi: { driver: 'x' } }));
+    await expect(prepare(volume)).rejects.toThrow('PersistentVolume v1 is csi, and only hostPath and local');
+    kept.set('volume/v1', persistent({ claimRef: ours, local: { path: join(host, 'none') } }));
+    await expect(prepare(volume)).rejects.toThrow('is not a Directory');
+    for (const place of [{ hostPath: { path: host, type: 'Directory' } }, { local: { path: host } }]) {
+      kept.set('volume/v1', persistent({ claimRef: ours, ...place }));
+      expect((await prepare(volume)).paths.get('d')).toBe(host);
+    }
+    await volumes.remove('u');
+    expect(existsSync(host)).toBe(true);
+  });
+
   it('writes nothing for a pod that was removed while its token was asked for', async () => {
-    const slow: ClusterObjects = {
+    const slow: ClusterObjects & ClaimObjects = {
       ...objects,
       async token() {
         await volumes.remove('u');

@@ -10,12 +10,13 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { CancelledError, describeError, HawserError } from '#protocol/errors.ts';
 import { writeVolume } from './atomic-writer.ts';
-import type { ClusterObjects } from './cluster-objects.ts';
+import { claimedPlace } from './claimed-volume.ts';
+import type { ClaimObjects, ClusterObjects } from './cluster-objects.ts';
 import { isInMemory, makeEmptyDir } from './empty-dir.ts';
 import { ContainerConfigError } from './env.ts';
 import type { PodSurroundings } from './fields.ts';
 import type { MachineMounts } from './machine-mounts.ts';
-import type { Pod, PodVolume } from './pod.ts';
+import { type Pod, type PodVolume, podNamespace } from './pod.ts';
 import { createSecretDirectory, secretDirectories } from './secret-directory.ts';
 import { renderVolume } from './volume-files.ts';
 
@@ -67,7 +68,7 @@ class Preparation {
 }
 
 export interface VolumesComponents {
-  readonly objects: ClusterObjects;
+  readonly objects: ClusterObjects & ClaimObjects;
   readonly clock: Clock;
   readonly log: Log;
   /** Where a tmpfs may be, for what must not reach the disk. */
@@ -92,9 +93,11 @@ export function createVolumes(root: string, components: VolumesComponents): Volu
     around: PodSurroundings,
     preparation: Preparation,
   ): Promise<PreparedVolume> {
-    if (volume.hostPath) {
-      await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? '');
-      return { path: volume.hostPath.path, refreshAtMs: undefined };
+    const claim = volume.persistentVolumeClaim?.claimName;
+    const place = claim ? await claimedPlace(podNamespace(pod), claim, objects) : volume.hostPath;
+    if (place) {
+      await checkHostPath(place.path, place.type ?? '');
+      return { path: place.path, refreshAtMs: undefined };
     }
     refuseName(volume.name);
     const path = pathOf(pod, volume);

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import { createTestAuthority, type TestAuthority } from '#test/certificates.ts';
 import { transportSuite } from '#test/suites/transport.suite.ts';
 import { TcpPath } from '#test/tcp-path.ts';
-import { listenerLimits } from '../limits.ts';
+import { connectionLimits, listenerLimits } from '../limits.ts';
 import type { Connection, DialOptions, Listener, ListenOptions, TlsIdentity } from './transport.ts';
 import { createWebSocketTransport } from './websocket.ts';
 
@@ -195,6 +195,23 @@ describe('on the wire', () => {
     peer.send(Buffer.from(frame));
     const { value } = await cloud.frames[Symbol.asyncIterator]().next();
     expect(value.content).toBe('ping');
+    await listener.close();
+  });
+
+  test.each([
+    ['as many pieces as it may have', 0, { done: false, value: { content: 'ping' } }],
+    ['one piece more', 1, 'malformed-frame'],
+  ])('a frame of %s', async (_, more, outcome) => {
+    const listener = await listen();
+    const { peer, cloud } = await rawPeer(listener);
+    const count = connectionLimits.fragmentsMax + more;
+    for (let at = 1; at < count; at += 1) peer.send(at === 1 ? frame : ' ', { fin: false });
+    peer.send(' ', { fin: true });
+    const read = cloud.frames[Symbol.asyncIterator]().next();
+    if (typeof outcome === 'string') await expect(read).rejects.toMatchObject({ code: outcome });
+    else expect(await read).toMatchObject(outcome);
+    peer.terminate();
+    await cloud.closed;
     await listener.close();
   });
 

@@ -11,6 +11,7 @@ import { isNotFound, type KubeApi, type ObjectRef } from '#cloudcore/kube/kube-a
 import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { type Pod, podSchema } from '#protocol/resources/pod.ts';
+import { createClaimedStorage } from './claimed-storage.ts';
 import { eventually, Workspace } from './workspace.ts';
 
 export interface MainJobOptions {
@@ -134,13 +135,16 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       expect((await getPod('greeter')).status?.containerStatuses?.[0]?.restartCount).toBe(0);
     });
 
-    it('gives a pod a projected service account token, which the API knows as its own', async () => {
-      const object = tokenPod(named('token'), node);
+    it('gives a pod the volume of its claim, and a projected token that the API knows as its own', async () => {
+      const [claim, volume] = [named('claim'), named('volume')];
+      await createClaimedStorage(api, { namespace, claim, volume, path: space.dir });
+      await writeFile(join(space.dir, 'kept'), 'before the pod');
+      const object = tokenPod(named('token'), claim, node);
       const { metadata } = await api.create({ apiVersion: 'v1', plural: 'pods', namespace }, object);
       const token = await eventually(
         'the token in the log',
         30_000,
-        async () => /token (\S+)/.exec(await podLog('token'))?.[1],
+        async () => /before the pod, token (\S+)/.exec(await podLog('token'))?.[1],
       );
       const apiVersion = 'authentication.k8s.io/v1';
       const review = { apiVersion, kind: 'TokenReview', metadata: {}, spec: { token } };
@@ -382,13 +386,19 @@ function greeterPod(name: string, map: string, node: string) {
   });
 }
 
-function tokenPod(name: string, node: string) {
+function tokenPod(name: string, claimName: string, node: string) {
   const sources = [{ serviceAccountToken: { path: 'token', expirationSeconds: 3600 } }];
-  const script = 'echo "token $$(cat /run/identity/token)"; exec sleep 300';
+  const script = 'echo "$$(cat /data/kept), token $$(cat /run/identity/token)"; exec sleep 300';
   return pod(name, { 'kubernetes.io/hostname': node }, script, {
     env: [],
-    volumeMounts: [{ name: 'identity', mountPath: '/run/identity' }],
-    volumes: [{ name: 'identity', projected: { sources } }],
+    volumeMounts: [
+      { name: 'identity', mountPath: '/run/identity' },
+      { name: 'data', mountPath: '/data' },
+    ],
+    volumes: [
+      { name: 'identity', projected: { sources } },
+      { name: 'data', persistentVolumeClaim: { claimName } },
+    ],
   });
 }
 
