@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { silentLog } from '#beehive/log.ts';
 import { image, refused, WorkingPods } from '#test/fixtures/working-pods.ts';
-import type { ClusterObjects } from './cluster-objects.ts';
+import type { ClaimObjects, ClusterObjects } from './cluster-objects.ts';
 import { createMachineMounts } from './machine-mounts.ts';
 import { readPod } from './pod.ts';
 import { createPodFiles } from './pod-files.ts';
@@ -224,7 +224,9 @@ describe('a bad pod', () => {
   function work({ container = {}, spec = {} }: { readonly container?: object; readonly spec?: object }) {
     const { pods, known } = bench;
     const { clock } = pods;
-    const objects: ClusterObjects = {
+    const objects: ClusterObjects & ClaimObjects = {
+      claim: async () => undefined,
+      persistentVolume: async () => undefined,
       async data(kind, namespace, name) {
         const data = known.get(`${namespace}/${kind}/${name}`);
         return data && new Map(Object.entries(data).map(([key, value]) => [key, Buffer.from(value)]));
