@@ -430,6 +430,7 @@ describe('session', () => {
     await until(() => news('connected', hub.heard.edgecontroller).length === 1);
     await hub.clock.advance(1_500);
     await hub.api.create({ apiVersion: 'v1', plural: 'nodes' }, { metadata: { name: 'edge-1' } });
+    hub.bodies.set('undefined/edge-1', { metadata: { name: 'edge-1' } });
     await hub.clock.advance(10_000);
     const node = await hub.api.get({ apiVersion: 'v1', plural: 'nodes', name: 'edge-1' });
     expect(node.metadata.annotations).toEqual({ cloudcore: '10.0.0.1', 'hawser.dev/machine': 'machine-a' });

@@ -207,13 +207,13 @@ class CloudHub implements Module {
   }
 
   async #annotate({ node, machine }: NodeSubject, over: AbortSignal): Promise<void> {
-    const { api, clock, random, log } = this.#components;
+    const { api, reader, clock, random, log } = this.#components;
     const annotations = {
       [cloudcoreAnnotation]: this.#options.advertisedAddress,
       ...(machine === undefined ? {} : { [machineAnnotation]: machine }),
     };
     const backoff = new Backoff(annotationRetry, random);
-    const written = await annotateNode(node, annotations, { api, clock, backoff }, over);
+    const written = await annotateNode(node, annotations, { api, reader, clock, backoff }, over);
     if (!written && !over.aborted) log.warn({ node }, 'cannot write on the Node which cloudcore has it');
   }
 }

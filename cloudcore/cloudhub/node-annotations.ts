@@ -4,6 +4,7 @@ import type { Backoff } from '#beehive/backoff.ts';
 import type { Clock } from '#beehive/clock.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { isNotFound, type KubeApi, KubeError, type ObjectRef } from '../kube/kube-api.ts';
+import type { ObjectReader } from '../kube/object-reader.ts';
 
 export const cloudcoreAnnotation = 'cloudcore';
 /** Hash of machine id and data directory: by it the same machine may join again under its name. */
@@ -35,20 +36,27 @@ export async function machineOf(
 }
 
 /**
- * Tries a few times, since a new edge registers its Node only after it has connected. False: not written.
- * The next connect tries again.
+ * Tries a few times, since a new edge registers its Node only after it has connected; until the Node is seen, the API is
+ * not asked. False: not written. The next connect tries again.
  */
 export async function annotateNode(
   node: string,
   annotations: Readonly<Record<string, string>>,
-  components: { readonly api: KubeApi; readonly clock: Clock; readonly backoff: Backoff },
+  components: {
+    readonly api: KubeApi;
+    readonly reader: ObjectReader;
+    readonly clock: Clock;
+    readonly backoff: Backoff;
+  },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { api, clock, backoff } = components;
+  const { api, reader, clock, backoff } = components;
   for (let tries = 0; tries < triesMax; tries += 1) {
     try {
-      await api.patch(nodeRef(node), 'merge', { metadata: { annotations } }, { signal });
-      return true;
+      if ((await reader.read({ namespace: undefined, type: 'node', name: node })) !== undefined) {
+        await api.patch(nodeRef(node), 'merge', { metadata: { annotations } }, { signal });
+        return true;
+      }
     } catch (error) {
       if (error instanceof CancelledError) return false;
       if (!(error instanceof KubeError)) throw error;

@@ -262,6 +262,24 @@ describe('EdgeController, down, to an edge of ours', () => {
     expect(aboutPod).toEqual(['delete edge-1/default/pod/web', 'update edge-1/default/pod/web']);
   });
 
+  it('pushes its Node when the control plane takes it for silent, and not when it reports otherwise', async () => {
+    fixture.connect(node, 'hawser');
+    fixture.sayHeld(node, epoch, []);
+    await fixture.settle();
+    fixture.pushes();
+    const ready = async (status: string, lastHeartbeatTime: string) => {
+      const conditions = [{ type: 'Ready', status, lastHeartbeatTime }];
+      const ref = { apiVersion: 'v1', plural: 'nodes', name: node };
+      await fixture.api.patch(ref, 'merge', { status: { conditions } }, { subresource: 'status' });
+      await fixture.settle();
+      return fixture.pushes();
+    };
+    expect(await ready('True', '2026-01-01T00:00:00Z')).toEqual([]);
+    expect(await ready('Unknown', '2026-01-01T00:00:00Z')).toEqual(['update edge-1/null/node/edge-1']);
+    expect(await ready('Unknown', '2026-01-01T00:01:00Z')).toEqual([]);
+    expect(await ready('True', '2026-01-01T00:02:00Z')).toEqual([]);
+  });
+
   it('sends nothing to a node without the edge label, and removes nothing when the label goes', async () => {
     await fixture.addNode('plain', {});
     await fixture.api.create(pods, podOf('web', 'plain'));

@@ -307,7 +307,15 @@ function concernsEdge(kind: CachedType, before: KubeObject, after: KubeObject): 
   if (before.metadata.deletionGracePeriodSeconds !== after.metadata.deletionGracePeriodSeconds) return true;
   if (kind === 'device' || kind === 'devicemodel') return !isDeepStrictEqual(before.spec, after.spec);
   if (bodiless.has(kind)) return true;
+  if (kind === 'node' && isSilent(after) && !isSilent(before)) return true;
   return !isDeepStrictEqual(essence(before), essence(after));
+}
+
+/** The control plane has found the node silent. An edge that is connected can say otherwise. */
+function isSilent(node: KubeObject): boolean {
+  const conditions = isRecord(node.status) ? node.status.conditions : undefined;
+  if (!Array.isArray(conditions)) return false;
+  return conditions.some((it) => isRecord(it) && it.type === 'Ready' && it.status === 'Unknown');
 }
 
 function essence(object: KubeObject): unknown {

@@ -105,6 +105,28 @@ describe('status of the node', () => {
     expect(reports.at(-1)).toEqual(whole);
     await end();
   });
+
+  it('is said at once when the control plane takes the node for silent', async () => {
+    const { clock, node, reports, end } = setUp();
+    node.connected(true);
+    await clock.advance(60_000);
+    reports.length = 0;
+    const seen = (status: string) =>
+      node.learn({
+        metadata: { name: 'edge-1', uid: 'uid' },
+        status: { conditions: [{ type: 'Ready', status }] },
+      });
+    seen('True');
+    await clock.advance(0);
+    expect(reports).toEqual([]);
+    seen('Unknown');
+    seen('Unknown');
+    await clock.advance(0);
+    expect(reports).toEqual([['conditions']]);
+    await clock.advance(60_000);
+    expect(reports).toHaveLength(1);
+    await end();
+  });
 });
 
 describe('conditions of the node', () => {

@@ -41,7 +41,14 @@ export interface NodeComponents {
   readonly log: Log;
 }
 
-const nodeSchema = z.looseObject({ metadata: z.looseObject({ name: z.string(), uid: z.string().min(1) }) });
+const nodeSchema = z.looseObject({
+  metadata: z.looseObject({ name: z.string(), uid: z.string().min(1) }),
+  status: z
+    .looseObject({
+      conditions: z.array(z.looseObject({ type: z.string(), status: z.string().optional() })).optional(),
+    })
+    .optional(),
+});
 
 const imagesMax = 50;
 const imageNamesMax = 5;
@@ -61,6 +68,8 @@ export class NodeStatus {
   #registered = false;
   #sentText = '';
   #sentBody = '';
+  /** The control plane takes us for silent, and has not heard otherwise. */
+  #isDoubted = false;
   /** At a cloud of ours a report leaves out what has not changed since the last; at KubeEdge's nobody has tried that. */
   #briefly = false;
   #sentMs = Number.NEGATIVE_INFINITY;
@@ -78,13 +87,19 @@ export class NodeStatus {
     return this.#uid;
   }
 
-  /** Our Node as it came from the store or the cloud. */
+  /** Our Node as it came from the store or the cloud. Where the control plane takes us for silent, it hears otherwise. */
   learn(node: unknown): void {
     const parsed = nodeSchema.safeParse(node);
     if (!parsed.success || parsed.data.metadata.name !== this.#options.name) return;
-    const { uid } = parsed.data.metadata;
-    if (uid === this.#uid) return;
-    this.#uid = uid;
+    const { metadata, status } = parsed.data;
+    const isSilent =
+      status?.conditions?.some((it) => it.type === 'Ready' && it.status === 'Unknown') ?? false;
+    if (isSilent && !this.#isDoubted) {
+      this.#isDoubted = true;
+      this.poke();
+    }
+    if (metadata.uid === this.#uid) return;
+    this.#uid = metadata.uid;
     this.#with.learned();
   }
 
@@ -155,7 +170,9 @@ export class NodeStatus {
     const status = await this.#status();
     const text = JSON.stringify(status);
     const nowMs = clock.now();
-    if (text === this.#sentText && nowMs - this.#sentMs < this.#options.reportMs) return;
+    const isDoubted = this.#isDoubted;
+    if (!isDoubted && text === this.#sentText && nowMs - this.#sentMs < this.#options.reportMs) return;
+    this.#isDoubted = false;
     const body = JSON.stringify(status.body);
     const news = this.#briefly && body === this.#sentBody ? {} : status.body;
     const patch = JSON.stringify({ status: this.#withTimes(news, status.conditions) });
@@ -166,7 +183,10 @@ export class NodeStatus {
       this.#sentBody = body;
       this.#sentMs = nowMs;
       this.learn(answer.object);
-    } else if (answer.kind === 'refused') {
+      return;
+    }
+    this.#isDoubted ||= isDoubted;
+    if (answer.kind === 'refused') {
       log.warn({ reason: answer.reason, said: answer.message }, 'node status refused');
       if (answer.reason === 'NotFound') this.forget();
     }
