@@ -84,6 +84,29 @@ describeUnless(needsCri, 'pods as containers', () => {
     await api.delete(podRef('nginx'), { gracePeriodSeconds: 1 });
   });
 
+  it('tells on the machine what the pod uses, and in the cloud what the node has', async () => {
+    const config = await readFile(join(space.edgeDir(node), 'etc/config/edgecore.yaml'), 'utf8');
+    const port = Number(/readOnlyPort: (\d+)/.exec(config)?.[1]);
+    const summary = JSON.parse(await get(`http://127.0.0.1:${port}/stats/summary`));
+    expect(summary.node.nodeName).toBe(node);
+    const pod = summary.pods.find((it: { podRef: { name: string } }) => it.podRef.name === 'web');
+    expect(pod).toMatchObject({ containers: [{ name: 'main', cpu: {} }], network: { name: 'eth0' } });
+    expect(pod.memory.workingSetBytes).toBeGreaterThan(0);
+    expect(await get(`http://127.0.0.1:${port}/metrics/resource`)).toContain('pod="web"');
+    const object = await api.get({ apiVersion: 'v1', plural: 'nodes', name: node });
+    expect(object.status).toMatchObject({
+      conditions: expect.arrayContaining(
+        ['MemoryPressure', 'DiskPressure', 'PIDPressure'].map((type) =>
+          expect.objectContaining({ type, reason: expect.stringMatching(/^KubeletHas/) }),
+        ),
+      ),
+    });
+    await eventually('the images of the node', 20_000, async () => {
+      const { status } = await api.get({ apiVersion: 'v1', plural: 'nodes', name: node });
+      return JSON.stringify(status).includes(criImage) ? true : undefined;
+    });
+  });
+
   it('has a configMap in a file, which follows its source', async () => {
     await api.create({ apiVersion: 'v1', plural: 'configmaps', namespace }, configMap('one'));
     await create(reader('reader'));
