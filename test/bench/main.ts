@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BenchCloud, startCloud } from './cloud.ts';
 import { benchContainers } from './edge/containers.ts';
+import { benchDevices } from './edge/devices.ts';
 import { benchEdgeMemory } from './edge/edge-memory.ts';
 import { benchEdgePods } from './edge/edge-pods.ts';
+import { benchMqtt } from './edge/mqtt.ts';
 import { benchRestart } from './edge/restart.ts';
 import { benchTwin } from './edge/twin.ts';
 import { benchEdges } from './edges/edges.ts';
@@ -26,7 +28,9 @@ const usage = `Usage: npm run bench -- NAME [flags]
     --rest S       how long each rests (default 300)
   restart        ten pods of a real edgecore that was killed with them, without a cloud
   containers     pods as containers: one, ten, thirty, a hundred Running and gone (see test/containers/up)
-  twin           twin updates over MQTT, one and fifty in flight
+  twin           twin updates over MQTT, one and fifty in flight, and their floors
+  mqtt           QoS 1 through the embedded broker, beside mosquitto and a bare aedes
+  devices        a thousand devices on one edge: memory, answers, wishes of the cloud
 
   --api embedded | kubeconfig   the API behind cloudcore; kubeconfig: the cluster of HAWSER_TEST_KUBECONFIG,
                  in whose namespaces kubeedge and default the benchmark writes (default embedded)
@@ -61,6 +65,8 @@ const benchmarks: Readonly<Record<string, (cloud: BenchCloud) => Promise<Figure[
   containers: benchContainers,
   restart: benchRestart,
   twin: benchTwin,
+  mqtt: benchMqtt,
+  devices: benchDevices,
 };
 
 const [name = ''] = positionals;

@@ -21,6 +21,7 @@ try {
   for (const [name, entry] of [
     ['bench', 'test/bench/main.ts'],
     ['simulated-edges', 'test/bench/edges/simulated-edges-main.ts'],
+    ['echo-broker', 'test/bench/edge/echo-broker-main.ts'],
   ])
     await build({
       absWorkingDir: root,

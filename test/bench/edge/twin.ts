@@ -1,40 +1,45 @@
-/** Twin updates over MQTT, each answered when it is durable: one at a time, and fifty in flight. */
+/**
+ * Twin updates over MQTT, each answered when it is durable: one at a time, and fifty in flight. Beside them the floors:
+ * how often this disk says that something is durable, and how fast a bare aedes answers the same requests unread.
+ */
 
-import { connectAsync, type MqttClient } from 'mqtt';
-import { z } from 'zod';
+import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { connectAsync } from 'mqtt';
 import { eventually } from '../../e2e/workspace.ts';
 import type { BenchCloud } from '../cloud.ts';
 import { type Figure, quantile } from '../figures.ts';
 import { cpuSeconds } from '../processes.ts';
+import { startEchoBroker } from './brokers.ts';
+import { createDevices, device } from './devices.ts';
 import { startEdge } from './edge.ts';
+import { type Rate, Reporter, rate } from './reporter.ts';
 
-const devicesApi = 'devices.kubeedge.io/v1beta1';
-const namespace = 'default';
-const name = 'bench-thermometer';
-const topic = `$hw/events/device/${namespace}/${name}/twin`;
 const seconds = 8;
-
-const resultSchema = z.looseObject({ event_id: z.string(), code: z.number().optional() });
+const properties = 10;
 
 export async function benchTwin(cloud: BenchCloud): Promise<Figure[]> {
   const edge = await startEdge(cloud);
   try {
-    await createDevice(cloud, edge.node);
-    const client = await connectAsync(edge.broker, { reconnectPeriod: 0 });
-    const reporter = new Reporter(client);
-    await client.subscribeAsync(`${topic}/update/result`, { qos: 1 });
-    await eventually('the device at the edge', 60_000, async () =>
-      (await reporter.report(0)).refused ? undefined : true,
-    );
-    const single = await run(reporter, 1);
+    await createDevices(cloud, edge.node, { count: 1, properties });
+    const disk = syncs(edge.dataDir, 2);
+    const bare = await echoed();
     const pid = cloud.processes.pid(edge.service);
-    const before = await cpuSeconds(pid);
-    const many = await run(reporter, 50);
-    const spent = (await cpuSeconds(pid)) - before;
-    await client.endAsync();
+    const { single, many, spent } = await withReporter(edge.broker, async (reporter) => {
+      await eventually('the device at the edge', 60_000, async () =>
+        (await reporter.report(device(0), 'p0')).refused ? undefined : true,
+      );
+      const one = await rate(1, seconds, () => reporter.report(device(0), 'p0'));
+      const before = await cpuSeconds(pid);
+      const fifty = await rate(50, seconds, (lane) => reporter.report(device(0), `p${lane % properties}`));
+      return { single: one, many: fifty, spent: (await cpuSeconds(pid)) - before };
+    });
     return [
       { what: 'durable twin updates, one in flight', value: single.perSecond, unit: '/s', kubeedge: '30 /s' },
       { what: 'durable twin updates, one in flight, p99', value: single.p99Ms, unit: 'ms' },
+      { what: 'floor: bare writes of 4 kB made durable on this disk', value: disk.perSecond, unit: '/s' },
+      { what: 'floor: the same, p99', value: disk.p99Ms, unit: 'ms' },
+      { what: 'floor: a bare aedes answers unread, one in flight', value: bare.single.perSecond, unit: '/s' },
       {
         what: 'durable twin updates, 50 in flight',
         value: many.perSecond,
@@ -49,6 +54,8 @@ export async function benchTwin(cloud: BenchCloud): Promise<Figure[]> {
         budget: { is: 'at most', value: 50 },
         kubeedge: '1700 ms',
       },
+      { what: 'floor: a bare aedes answers unread, 50 in flight', value: bare.many.perSecond, unit: '/s' },
+      { what: 'floor: the same, p99', value: bare.many.p99Ms, unit: 'ms' },
       {
         what: 'processor of edgecore for 1,000 updates, 50 in flight',
         value: (1000 * spent) / many.count,
@@ -60,97 +67,40 @@ export async function benchTwin(cloud: BenchCloud): Promise<Figure[]> {
   }
 }
 
-/** Publishes values that differ each time, and waits for each one's result. */
-class Reporter {
-  readonly #client: MqttClient;
-  readonly #waiting = new Map<string, (refused: boolean) => void>();
-  #count = 0;
+async function withReporter<T>(url: string, work: (reporter: Reporter) => Promise<T>): Promise<T> {
+  const client = await connectAsync(url, { reconnectPeriod: 0 });
+  await client.subscribeAsync('$hw/events/device/+/+/twin/update/result', { qos: 1 });
+  const done = await work(new Reporter(client));
+  await client.endAsync();
+  return done;
+}
 
-  constructor(client: MqttClient) {
-    this.#client = client;
-    client.on('message', (_, payload) => {
-      const { event_id: id, code } = resultSchema.parse(JSON.parse(payload.toString()));
-      this.#waiting.get(id)?.(code !== undefined && code >= 400);
-      this.#waiting.delete(id);
-    });
-  }
-
-  async report(property: number): Promise<{ ms: number; refused: boolean }> {
-    this.#count += 1;
-    const id = String(this.#count);
-    const timestamp = Date.now();
-    const twin = {
-      [`p${property}`]: {
-        actual: { value: String(this.#count), metadata: { timestamp } },
-        metadata: { type: 'int' },
-      },
-    };
-    const beginMs = performance.now();
-    const answered = new Promise<boolean>((resolve) => this.#waiting.set(id, resolve));
-    this.#client.publish(`${topic}/update`, JSON.stringify({ event_id: id, timestamp, twin }), { qos: 1 });
-    const refused = await Promise.race([answered, late(1_000)]);
-    return { ms: performance.now() - beginMs, refused };
+async function echoed(): Promise<{ single: Rate; many: Rate }> {
+  const broker = await startEchoBroker();
+  try {
+    return await withReporter(broker.url, async (reporter) => ({
+      single: await rate(1, 2, () => reporter.report(device(0), 'p0')),
+      many: await rate(50, 2, () => reporter.report(device(0), 'p0')),
+    }));
+  } finally {
+    await broker.close();
   }
 }
 
-async function run(
-  reporter: Reporter,
-  inFlight: number,
-): Promise<{ count: number; perSecond: number; p99Ms: number }> {
-  const startedMs = performance.now();
-  const untilMs = startedMs + seconds * 1000;
+/** One after the other, as one update in flight needs them. */
+function syncs(dir: string, forSeconds: number): { perSecond: number; p99Ms: number } {
+  const file = join(dir, 'floor');
+  const handle = openSync(file, 'w');
+  const page = Buffer.alloc(4096, 1);
   const times: number[] = [];
-  let refusals = 0;
-  const lane = async (property: number) => {
-    while (performance.now() < untilMs) {
-      const { ms, refused } = await reporter.report(property);
-      if (refused) refusals += 1;
-      else times.push(ms);
-    }
-  };
-  await Promise.all(Array.from({ length: inFlight }, (_, at) => lane(at % properties)));
-  if (refusals > 0) throw new Error(`${refusals} updates were refused or not answered in a second`);
-  return {
-    count: times.length,
-    perSecond: times.length / ((performance.now() - startedMs) / 1000),
-    p99Ms: quantile(times, 0.99),
-  };
-}
-
-const properties = 10;
-
-async function createDevice(cloud: BenchCloud, node: string): Promise<void> {
-  const names = Array.from({ length: properties }, (_, at) => `p${at}`);
-  await cloud.api.create(
-    { apiVersion: devicesApi, plural: 'devicemodels', namespace },
-    {
-      apiVersion: devicesApi,
-      kind: 'DeviceModel',
-      metadata: { name, namespace },
-      spec: {
-        protocol: 'mqtt',
-        properties: names.map((property) => ({ name: property, type: 'INT', accessMode: 'ReadWrite' })),
-      },
-    },
-  );
-  await cloud.api.create(
-    { apiVersion: devicesApi, plural: 'devices', namespace },
-    {
-      apiVersion: devicesApi,
-      kind: 'Device',
-      metadata: { name, namespace },
-      spec: {
-        nodeName: node,
-        deviceModelRef: { name },
-        protocol: { protocolName: 'mqtt' },
-        properties: names.map((property) => ({ name: property, reportToCloud: true })),
-      },
-    },
-  );
-}
-
-/** No answer counts as a refusal. */
-async function late(ms: number): Promise<boolean> {
-  await new Promise((resolve) => setTimeout(resolve, ms));
-  return true;
+  const startedMs = performance.now();
+  while (performance.now() - startedMs < forSeconds * 1000) {
+    const beginMs = performance.now();
+    writeSync(handle, page);
+    fdatasyncSync(handle);
+    times.push(performance.now() - beginMs);
+  }
+  closeSync(handle);
+  rmSync(file);
+  return { perSecond: times.length / forSeconds, p99Ms: quantile(times, 0.99) };
 }
