@@ -32,6 +32,8 @@ const columns: Readonly<Record<string, readonly [head: RegExp, line: RegExp]>> =
   NodeUpgradeJob: [/^NAME +VERSION +PHASE +AGE/, /v1\.23\.1/],
   ImagePrePullJob: [/^NAME +IMAGES +PHASE +AGE/, /\["nginx:1\.25"\]/],
   ConfigUpdateJob: [/^NAME +FIELDS +PHASE +AGE/, /\{"modules\.edgeStream\.enable":"true"\}/],
+  RuleEndpoint: [/^NAME +TYPE +PORT +AGE/, /rest|servicebus +8080/],
+  Rule: [/^NAME +SOURCE +TARGET +SUCCEEDED +FAILED +ERROR +AGE/, /cloud-api +edge-svc +0 +0/],
   ServiceAccountAccess: [/^NAME +ACCOUNT +NODES +AGE/, /app-sa/],
 };
 
@@ -41,6 +43,7 @@ const shortNames = {
   devstatus: 'DeviceStatus',
   ng: 'NodeGroup',
   eapp: 'EdgeApplication',
+  re: 'RuleEndpoint',
   saaccess: 'ServiceAccountAccess',
 };
 
@@ -73,6 +76,8 @@ const refused: [what: string, kind: string, patch: object, says: RegExp][] = [
     { workloadTemplate: { manifests: [{ apiVersion: 'v1', metadata: { name: 'x' } }] } },
     /manifests.*kind.*Required/s,
   ],
+  ['a kind of endpoint', 'RuleEndpoint', { ruleEndpointType: 'grpc' }, /ruleEndpointType.*grpc/s],
+  ['a rule without a target', 'Rule', { target: undefined }, /spec\.target: Required/s],
   ['a type of property', 'DeviceModel', { properties: [{ name: 'a', type: 'INTEGER' }] }, /type.*INTEGER/s],
   [
     'a wish without a value',
@@ -89,7 +94,7 @@ const refused: [what: string, kind: string, patch: object, says: RegExp][] = [
 ];
 
 function hasOwnStatus({ apiVersion, status }: KubeObject): boolean {
-  return status !== undefined && !apiVersion?.startsWith('devices.');
+  return status !== undefined && !/^(devices|rules)\./.test(apiVersion ?? '');
 }
 
 interface OpenApi {
