@@ -22,7 +22,7 @@ import { matchRule, readRestRequest, resourceFor } from './rest-request.ts';
 import type { EdgeTarget, RestRoute, RuleKey } from './rule-set.ts';
 
 export interface RestFrontComponents {
-  readonly calls: EdgeCalls;
+  readonly calls: Pick<EdgeCalls, 'send' | 'sessionOf'>;
   /** Those of now. */
   readonly routes: () => readonly RestRoute[];
   /** False: the API has no such Node. */

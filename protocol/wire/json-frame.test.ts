@@ -48,6 +48,17 @@ describe('decodeFrame', () => {
     expect(() => decodeFrame(text)).toThrow(expect.objectContaining({ code: 'malformed-frame' }));
   });
 
+  test('reads a route without its empty texts, as Go writes them', () => {
+    const text =
+      '{"header":{"msg_id":"a","timestamp":1},"route":{"source":"servicebus","group":"user"},"content":1}';
+    expect(decodeFrame(text).route).toEqual({
+      source: 'servicebus',
+      group: 'user',
+      operation: '',
+      resource: '',
+    });
+  });
+
   test('bounds bytes, counted as they are on the wire', () => {
     const limits = { bytesMax: 400, depthMax: 10 };
     expect(() => decodeFrame(frame(`"${'x'.repeat(200)}"`), limits)).not.toThrow();

@@ -22,12 +22,18 @@ import { dispatchDown, dispatchUp } from '#cloudcore/cloudhub/dispatcher.ts';
 import { createCa, issueNode, readNodeSubject, readRequest } from '#cloudcore/cloudhub/pki.ts';
 import { TokenIssuer } from '#cloudcore/cloudhub/token.ts';
 import { cloudcoreConfigFormat, cloudcoreConfigSchema } from '#cloudcore/config.ts';
+import { readAsk } from '#cloudcore/router/asks.ts';
+import { parsePathPattern } from '#cloudcore/router/path-pattern.ts';
+import { matchRule, readRestRequest, resourceFor } from '#cloudcore/router/rest-request.ts';
 import { edgecoreConfigSchema, edgecoreFormat } from '#edgecore/config.ts';
 import { parseDurationMs } from '#edgecore/edged/duration.ts';
 import { routeOf } from '#edgecore/edgehub/route.ts';
 import { parseToken } from '#edgecore/edgehub/token.ts';
 import { filterRefusal, topicRefusal } from '#edgecore/eventbus/broker-rules.ts';
+import { readTarget } from '#edgecore/servicebus/app-call.ts';
+import { readAppRequest } from '#edgecore/servicebus/app-server.ts';
 import { catalogue, isMessageKind, type MessageKind } from '#protocol/catalogue.ts';
+import { newEnvelope } from '#protocol/message.ts';
 import { open, openFromNode } from '#protocol/open.ts';
 import { parseQuantity } from '#protocol/quantity.ts';
 import {
@@ -121,12 +127,24 @@ function routeOfKind(kind: MessageKind): Record<string, string> {
       return { ...route, resource: 'device/default/t/state/update' };
     case 'connection':
       return { ...route, resource: 'node/connection' };
+    case 'servicebus':
+      return routeOfServiceBus(operation);
     default:
       return operation === 'delete-request' ? { ...route, group: 'meta', operation: 'delete' } : route;
   }
 }
 
+function routeOfServiceBus(word: string): Record<string, string> {
+  const route = { group: 'user', resource: '8080:/api' };
+  if (word === 'ask' || word === 'answer') return { ...route, source: 'servicebus', operation: 'upload' };
+  return { ...route, source: 'router_servicebus', operation: word === 'call' ? 'POST' : word };
+}
+
 const goodTexts = [
+  '/edge-1/default/shop/7/items?x=1',
+  '/shop/{id}/items',
+  '8080:/api/x?y=1',
+  '{"method":"POST","targetURL":"http://a/b","payload":{"x":[1,"y"]}}',
   'default/pod/nginx',
   'node/edge-1/default/pod/nginx',
   'device/default/t/twin/edge_updated',
@@ -160,6 +178,10 @@ function paths(): Target {
     parseJsonPath,
     parseDurationMs,
     parseQuantity,
+    readRuleText,
+    (text) => readAppRequest(text),
+    (text) => readAsk(Buffer.from(text).toString('base64')),
+    (text) => readTarget(newEnvelope({ source: '', group: '', operation: 'POST', resource: text }, null)),
   ];
   return {
     name: 'paths, topics and selectors',
@@ -173,6 +195,17 @@ function paths(): Target {
       return verdictOf(() => read(text));
     },
   };
+}
+
+/** As a path that was asked, and as one that a rule has. */
+function readRuleText(text: string): void {
+  const asked = readRestRequest(text);
+  const pattern = parsePathPattern(text);
+  const target = { kind: 'servicebus', port: 80, path: '/' } as const;
+  if (typeof pattern === 'string' || 'reason' in asked) return;
+  const own = { rule: 'r', namespace: asked.namespace, pattern, target };
+  const match = matchRule(asked, [own, { ...own, pattern: { segments: [undefined], key: '{}' } }]);
+  resourceFor(target, match?.rest ?? '', asked.query);
 }
 
 function apiBodies(corpus: Corpus): Target {

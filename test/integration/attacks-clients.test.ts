@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
+import { callHttp } from '#beehive/http-call.ts';
 import { HttpConnection } from '#cloudcore/kube/http.ts';
 import { httpsGet } from '#edgecore/edgehub/https-get.ts';
 import { HawserError } from '#protocol/errors.ts';
@@ -49,6 +50,19 @@ const clients: Readonly<Record<string, (port: number) => Promise<unknown>>> = {
       },
       systemClock,
       new AbortController().signal,
+    ),
+  'the call of a rule': (port) =>
+    callHttp(
+      {
+        url: new URL(`https://127.0.0.1:${port}/in`),
+        method: 'POST',
+        headers: [['Authorization', secret]],
+        body: Buffer.from('x'),
+        timeoutMs,
+        answerBytesMax: megabyte,
+        ca: own.ca,
+      },
+      systemClock,
     ),
   'the Kubernetes client': async (port) => {
     const connection = new HttpConnection(

@@ -22,6 +22,7 @@ import { createStatsServer } from '#edgecore/edged/stats/stats-server.ts';
 import { bootstrapLimits, listenerLimits, monitorLimits } from '#protocol/limits.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { createTestAuthority } from '#test/certificates.ts';
+import { ruleDoors } from './rule-doors.ts';
 
 export interface Door {
   readonly name: string;
@@ -31,6 +32,8 @@ export interface Door {
   readonly headerBytesMax: number;
   /** The path that reads a body, with what it wants to see before it does. */
   readonly bodyPath: string;
+  /** GET unless said. */
+  readonly bodyMethod?: 'GET' | 'POST';
   readonly bodyHeaders: string;
   readonly bodyBytesMax: number;
   /** What a good client asks, and how the answer begins. */
@@ -57,11 +60,18 @@ export async function openDoors(): Promise<Door[]> {
   const health = {
     ...api,
     name: 'the embedded API’s health',
+    bodyMethod: 'GET' as const,
     bodyPath: '/healthz',
     bodyHeaders: '',
     bodyBytesMax: 0,
   };
-  const others = await Promise.all([webSocketDoor(), joiningDoor(), monitorDoor(), statsDoor()]);
+  const others = await Promise.all([
+    webSocketDoor(),
+    joiningDoor(),
+    monitorDoor(),
+    statsDoor(),
+    ...ruleDoors({ slowMs, checkIntervalMs }),
+  ]);
   return [...others, api, { ...health, close: async () => {} }];
 }
 
@@ -160,6 +170,7 @@ async function apiDoor(): Promise<Door> {
     port: Number(new URL(server.url).port),
     tls: { ca: await pem('ca.crt'), cert: await pem('admin.crt'), key: await pem('admin.key') },
     headerBytesMax: 64 * 1024,
+    bodyMethod: 'POST',
     bodyPath: '/api/v1/namespaces/default/configmaps',
     bodyHeaders: 'Content-Type: application/json\r\n',
     bodyBytesMax: 3 * 1024 * 1024,
