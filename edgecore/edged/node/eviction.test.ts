@@ -47,6 +47,7 @@ describe('eviction', () => {
   let changes: number;
   let reclaim: () => void;
   let running: Set<string>;
+  let faults: Map<string, string>;
 
   beforeEach(() => {
     clock = new ManualClock();
@@ -57,6 +58,7 @@ describe('eviction', () => {
     changes = 0;
     reclaim = () => {};
     running = new Set();
+    faults = new Map();
   });
 
   const machine = async (): Promise<MachineUse> => ({
@@ -86,6 +88,7 @@ describe('eviction', () => {
         machine,
         pods: () => pods,
         uses: async () => new Map(pods.map((it, at) => [it.pod.metadata.uid, it.use(10 * (at + 1))])),
+        storageFaults: async () => faults,
         runs: async ({ metadata: { uid } }) => running.has(uid),
         reclaimDisk: async () => reclaim(),
         events: {
@@ -129,6 +132,20 @@ describe('eviction', () => {
     await eviction.round();
     expect(evicted()).toEqual(['small', 'large']);
     expect(await eviction.round()).toBeUndefined();
+  });
+
+  it('evicts whoever writes more than it allows itself, on a node that has enough', async () => {
+    pods = [new FakePod('a'), new FakePod('b'), new FakePod('c', { priority: 2_000_000_000 })];
+    faults.set('a', 'too much').set('c', 'too much');
+    await setUp().eviction.round();
+    expect(evicted()).toEqual(['a']);
+    expect(pods[0]?.verdict).toEqual({
+      phase: 'Failed',
+      reason: 'Evicted',
+      message: 'too much',
+      graceMs: 1000,
+    });
+    expect(said).toEqual(['a: Evicted']);
   });
 
   it('spares critical pods', async () => {

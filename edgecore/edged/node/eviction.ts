@@ -28,6 +28,8 @@ export interface EvictionParts {
   readonly pods: () => readonly EvictablePod[];
   /** What each pod uses, by uid; asked only under pressure. */
   readonly uses: (signal: Signal) => Promise<ReadonlyMap<string, PodUse>>;
+  /** Pods that write more than they allow themselves, with the reason, by uid. */
+  readonly storageFaults: () => Promise<ReadonlyMap<string, string>>;
   /** Whether something of the pod still runs. */
   readonly runs: (pod: Pod) => Promise<boolean>;
   /** Frees disk without ending anything. */
@@ -79,8 +81,9 @@ export class Eviction {
 
   /** One look, and what follows from it: the pod that had to go. */
   async round(): Promise<Pod | undefined> {
+    const ownFault = await this.#evictOverLimits();
     const [first] = await this.#look();
-    if (first === undefined) return undefined;
+    if (ownFault !== undefined || first === undefined) return ownFault;
     const { signal } = first.threshold;
     const { events, log } = this.#with;
     const resource = resourceOf(signal);
@@ -91,6 +94,26 @@ export class Eviction {
       if (!(await this.#look()).some((it) => it.threshold === first.threshold)) return undefined;
     }
     return this.#evictOne(first);
+  }
+
+  /** All of them at once: it is their own limit, whatever the node has left. The last of them. */
+  async #evictOverLimits(): Promise<Pod | undefined> {
+    const faults = await this.#with.storageFaults();
+    let last: Pod | undefined;
+    for (const it of this.#with.pods()) {
+      const message = faults.get(it.pod.metadata.uid);
+      if (message === undefined || it.isEnding || isCritical(it.pod)) continue;
+      this.#evict(it, message, hardGraceMs);
+      last = it.pod;
+    }
+    return last;
+  }
+
+  #evict(chosen: EvictablePod, message: string, graceMs: number): void {
+    const { events, log } = this.#with;
+    log.warn({ pod: podKey(chosen.pod), why: message }, 'evicting a pod');
+    events.pod(chosen.pod, 'Warning', 'Evicted', message);
+    chosen.fail({ phase: 'Failed', reason: 'Evicted', message, graceMs });
   }
 
   async #look(): Promise<readonly Met[]> {
@@ -120,7 +143,7 @@ export class Eviction {
   }
 
   async #evictOne(met: Met): Promise<Pod | undefined> {
-    const { pods, uses, events, log } = this.#with;
+    const { pods, uses, log } = this.#with;
     const active = pods().filter((it) => !it.isEnding);
     if (active.length === 0) return undefined;
     const { threshold, observation } = met;
@@ -139,9 +162,7 @@ export class Eviction {
     const least = amountOf(threshold.amount, observation.capacity);
     const message = evictionMessage(met, least, used.get(pod.metadata.uid), pod);
     const graceMs = threshold.softMs === undefined ? hardGraceMs : this.#softGraceMs(pod);
-    log.warn({ pod: podKey(pod), signal: threshold.signal }, 'evicting a pod');
-    events.pod(pod, 'Warning', 'Evicted', message);
-    chosen.fail({ phase: 'Failed', reason: 'Evicted', message, graceMs });
+    this.#evict(chosen, message, graceMs);
     return pod;
   }
 

@@ -19,7 +19,7 @@ import { type EvictablePod, Eviction } from './eviction.ts';
 import { ImageGc } from './image-gc.ts';
 import { LogRotation } from './log-rotation.ts';
 import type { MachineUse } from './machine-use.ts';
-import { podUses } from './pod-uses.ts';
+import { podUses, storageFaults } from './pod-uses.ts';
 import { Pressure } from './pressure.ts';
 import { type PressureCondition, type Signal, signals, thresholdsOf } from './thresholds.ts';
 
@@ -92,18 +92,15 @@ function eviction(
   const collector = new Collector({ runtime, machine, clock, log });
   const disks = new DiskUses(clock);
   const imageDirectory = () => runtime.imageDirectory();
+  const all = () => pods().map((it) => it.pod);
   return new Eviction(
     { nodeName, graceMaxMs: kubelet.evictionMaxPodGracePeriod * 1000 },
     {
       ...parts,
       pressure,
       reclaimDisk,
-      uses: (signal) =>
-        podUses(
-          signal,
-          pods().map((it) => it.pod),
-          { collector, disks, rootDirectory, imageDirectory },
-        ),
+      uses: (signal) => podUses(signal, all(), { collector, disks, rootDirectory, imageDirectory }),
+      storageFaults: () => storageFaults(all(), { collector, disks, rootDirectory }),
       runs: async ({ metadata: { uid } }) =>
         (await runtime.listContainers({ podUid: uid })).some((it) => it.state === 'running'),
     },

@@ -7,6 +7,7 @@ import { type PodDisk, podDisk } from '../stats/pod-disk.ts';
 import { totals } from '../stats/summary.ts';
 import { type DiskUse, type DiskUses, sumOf } from './disk-use.ts';
 import type { ContainerUse, PodUse } from './eviction-order.ts';
+import { hasStorageLimits, storageFault } from './storage-limits.ts';
 import type { Signal } from './thresholds.ts';
 
 export interface PodUsesParts {
@@ -43,6 +44,24 @@ export async function podUses(
   return found;
 }
 
+/** Why each pod that writes more than it allows itself has to go, by uid. */
+export async function storageFaults(
+  pods: readonly Pod[],
+  { collector, disks, rootDirectory }: Pick<PodUsesParts, 'collector' | 'disks' | 'rootDirectory'>,
+): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  const limited = pods.filter(hasStorageLimits);
+  if (limited.length === 0) return found;
+  const reading = await collector.read();
+  for (const pod of limited) {
+    const of = reading.pods.find((it) => it.sandbox.podUid === pod.metadata.uid);
+    if (of === undefined) continue;
+    const fault = storageFault(pod, await podDisk(of, rootDirectory, disks), of.containers);
+    if (fault !== undefined) found.set(pod.metadata.uid, fault);
+  }
+  return found;
+}
+
 type Filesystem = 'node' | 'images' | 'both';
 
 /** Where images have a filesystem of their own, a pod's writable layers are on that, the rest is not. */
@@ -61,7 +80,7 @@ async function filesystemOf(
 function partsOf(disk: PodDisk | undefined, filesystem: Filesystem): readonly DiskUse[] {
   if (disk === undefined) return [];
   const layers = filesystem === 'node' ? [] : [disk.writableLayers];
-  return filesystem === 'images' ? layers : [...layers, ...disk.volumes.values(), ...disk.logs.values()];
+  return filesystem === 'images' ? layers : [...layers, disk.volumesOnDisk, ...disk.logs.values()];
 }
 
 function containerUse(
