@@ -32,6 +32,13 @@ it('reads interfaces without the loopback', () => {
   ]);
 });
 
+it('puts the interface first that leads out', () => {
+  const line = (name: string) => `${name}: 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n`;
+  const routes = 'Iface\tDestination\tGateway\nbr0\t0000FEA9\t0\neth1\t00000000\t0101A8C0\n';
+  const text = ['br0', 'eth0', 'eth1'].map(line).join('');
+  expect(parseInterfaces(text, routes).map((it) => it.name)).toEqual(['eth1', 'br0', 'eth0']);
+});
+
 it('reads this machine', async () => {
   const use = await readMachineUse(5, { nodeDirectory: tmpdir(), imageDirectory: undefined });
   expect(use.memory.capacityBytes).toBeGreaterThan(use.memory.availableBytes);

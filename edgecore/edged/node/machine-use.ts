@@ -39,9 +39,19 @@ export interface MachineUse {
   /** Where images are kept; may be the same filesystem. Undefined where there are no images. */
   readonly imagefs: FilesystemUse | undefined;
   readonly processes: { readonly max: number; readonly current: number };
+  /** First the one that leads out. */
   readonly interfaces: readonly InterfaceUse[];
 }
 
+const files = [
+  'stat',
+  'meminfo',
+  'loadavg',
+  'sys/kernel/pid_max',
+  'sys/kernel/threads-max',
+  'net/dev',
+  'net/route',
+];
 const nanosecondsPerTick = 1e7;
 
 export async function readMachineUse(
@@ -50,9 +60,7 @@ export async function readMachineUse(
   proc = '/proc',
 ): Promise<MachineUse> {
   const read = (name: string) => readFile(`${proc}/${name}`, 'utf8').catch(() => '');
-  const [stat, meminfo, loadavg, pidMax, threadsMax, interfaces] = await Promise.all(
-    ['stat', 'meminfo', 'loadavg', 'sys/kernel/pid_max', 'sys/kernel/threads-max', 'net/dev'].map(read),
-  );
+  const [stat, meminfo, loadavg, pidMax, threadsMax, interfaces, routes] = await Promise.all(files.map(read));
   const { cpuNanoseconds, bootedAtMs } = parseStat(stat ?? '');
   const max = Math.min(...[pidMax, threadsMax].map((it) => Number.parseInt(it ?? '', 10) || Infinity));
   return {
@@ -63,7 +71,7 @@ export async function readMachineUse(
     nodefs: await filesystemUse(places.nodeDirectory),
     imagefs: places.imageDirectory === undefined ? undefined : await filesystemUse(places.imageDirectory),
     processes: { max: Number.isFinite(max) ? max : 0, current: threadsOf(loadavg ?? '') },
-    interfaces: parseInterfaces(interfaces ?? ''),
+    interfaces: parseInterfaces(interfaces ?? '', routes ?? ''),
   };
 }
 
@@ -102,12 +110,14 @@ function threadsOf(loadavg: string): number {
   return Number(/\d+\/(\d+)/.exec(loadavg)?.[1] ?? 0);
 }
 
-export function parseInterfaces(text: string): readonly InterfaceUse[] {
-  return text.split('\n').flatMap((line) => {
+export function parseInterfaces(text: string, routes = ''): readonly InterfaceUse[] {
+  const outward = /^(\S+)\t00000000\t/m.exec(routes)?.[1];
+  const found = text.split('\n').flatMap((line) => {
     const [, name, rest] = /^\s*([^\s:]+):\s*(.*)$/.exec(line) ?? [];
     if (name === undefined || rest === undefined || name === 'lo') return [];
     const fields = rest.trim().split(/\s+/).map(Number);
     const [rxBytes = 0, , rxErrors = 0, , , , , , txBytes = 0, , txErrors = 0] = fields;
     return [{ name, rxBytes, rxErrors, txBytes, txErrors }];
   });
+  return found.sort((a, b) => Number(b.name === outward) - Number(a.name === outward));
 }
