@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Clock, ManualClock } from '#beehive/clock.ts';
 import { seededRandom } from '#beehive/random.ts';
-import { isAlive } from './process-identity.ts';
+import { isAlive } from '#edgecore/edged/runtime/process-identity.ts';
 import type { Service } from './service.ts';
 import {
   type ServiceState,
@@ -88,10 +88,10 @@ it('ends its daemon with SIGTERM, and with SIGKILL when that does not help', asy
   await logHolds('up');
   stop.abort();
   await logHolds('asked to end');
-  expect(await isAlive(daemon)).toBe(true);
+  expect(isAlive(daemon)).toBe(true);
   await clock.advance(superviseLimits.graceMs);
   await done;
-  expect(await isAlive(daemon)).toBe(false);
+  expect(isAlive(daemon)).toBe(false);
 });
 
 async function logHolds(text: string): Promise<void> {

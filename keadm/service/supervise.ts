@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { Backoff } from '#beehive/backoff.ts';
 import type { Clock } from '#beehive/clock.ts';
 import type { Random } from '#beehive/random.ts';
-import { identifyProcess, processIdentitySchema } from './process-identity.ts';
+import { identify } from '#edgecore/edged/runtime/process-identity.ts';
 import { RotatingLog } from './rotating-log.ts';
 import type { Service } from './service.ts';
 
@@ -23,6 +23,8 @@ export const superviseLimits = {
   /** Between SIGTERM and SIGKILL. */
   graceMs: 20_000,
 };
+
+const processIdentitySchema = z.object({ pid: z.number().int().positive(), start: z.string() });
 
 export const serviceStateSchema = z.object({
   supervisor: processIdentitySchema,
@@ -42,7 +44,7 @@ export async function supervise(
   { clock, random }: { clock: Clock; random: Random },
   signal: AbortSignal,
 ): Promise<void> {
-  const self = await identifyProcess(process.pid);
+  const self = identify(process.pid);
   if (self === undefined) throw new Error('no /proc: the supervisor needs Linux');
   const log = new RotatingLog(service.logFile, superviseLimits.log);
   const backoff = new Backoff(superviseLimits.restart, random);
@@ -51,7 +53,7 @@ export async function supervise(
     while (!signal.aborted) {
       const startedMs = clock.monotonicMs();
       const run = startDaemon(service, log, clock, signal);
-      const daemon = run.pid === undefined ? undefined : await identifyProcess(run.pid);
+      const daemon = run.pid === undefined ? undefined : identify(run.pid);
       state = {
         supervisor: self,
         restarts: state.restarts,

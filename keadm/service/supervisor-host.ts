@@ -5,8 +5,8 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '#beehive/clock.ts';
 import { packageRoot } from '#beehive/package-root.ts';
+import { isAlive, signal } from '#edgecore/edged/runtime/process-identity.ts';
 import { KeadmError } from '../errors.ts';
-import { isAlive } from './process-identity.ts';
 import type { Service, ServiceHost } from './service.ts';
 import { type ServiceState, serviceStateSchema, stateFileOf, superviseLimits } from './supervise.ts';
 
@@ -39,7 +39,7 @@ export function createSupervisorHost(
     },
     async isRunning(name, stateDir) {
       const state = await readState(name, stateDir);
-      return state?.daemon !== undefined && (await isAlive(state.daemon));
+      return state?.daemon !== undefined && isAlive(state.daemon);
     },
     logOf: ({ logFile }) => logFile,
   };
@@ -62,10 +62,10 @@ async function stopSupervisor(name: string, stateDir: string, clock: Clock): Pro
   const state = await readState(name, stateDir);
   if (state === undefined) return;
   for (const identity of [state.supervisor, state.daemon]) {
-    if (identity === undefined || !(await isAlive(identity))) continue;
-    process.kill(identity.pid, 'SIGTERM');
+    if (identity === undefined || !isAlive(identity)) continue;
+    signal(identity, 'SIGTERM', 'process');
     const service = { name, logFile: stateFileOf(name, stateDir) };
-    await waitUntil(clock, superviseLimits.graceMs + 5_000, async () => !(await isAlive(identity)), service);
+    await waitUntil(clock, superviseLimits.graceMs + 5_000, async () => !isAlive(identity), service);
   }
 }
 

@@ -4,15 +4,14 @@
  * test/data/replay-cloud-deviations.json, and nothing stands there that did not happen.
  */
 
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { z } from 'zod';
 import { ManualClock, systemClock } from '#beehive/clock.ts';
 import { seededRandom } from '#beehive/random.ts';
 import { createMemoryRuntime } from '#edgecore/edged/runtime/memory-runtime.ts';
 import { client, freePort, type TestClient } from '#edgecore/eventbus/test-bus.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
+import { createComparison } from '#test/fixtures/compare-recording.ts';
 import { givenCertificates, startEdge } from '#test/fixtures/edge.ts';
 import { normalForm } from '#test/fixtures/normal-form.ts';
 import { RecordedCloud, type Recording, readRecording } from '#test/fixtures/recorded-cloud.ts';
@@ -20,18 +19,7 @@ import { RecordedCloud, type Recording, readRecording } from '#test/fixtures/rec
 const nodeName = 'ke-edge-1';
 const stepMs = 100;
 
-const deviations = z
-  .array(
-    z.strictObject({
-      transcript: z.string(),
-      /** Who says it, and the other does not. */
-      only: z.enum(['KubeEdge', 'Hawser']),
-      /** A regular expression on the normal form. */
-      frame: z.string(),
-      reason: z.string().min(20),
-    }),
-  )
-  .parse(JSON.parse(readFileSync(new URL('../data/replay-cloud-deviations.json', import.meta.url), 'utf8')));
+const compareFrames = createComparison('replay-cloud-deviations.json', normalForm);
 
 /** What was done at the edge itself in the recording: reports over MQTT. */
 interface Report {
@@ -144,40 +132,9 @@ async function play(recording: Recording, before?: Recording): Promise<readonly 
   return cloud.up.filter(({ t }) => t >= fromT).map(({ frame }) => frame);
 }
 
-/** Distinct normal forms by resource path, in the order of their first mention. */
-function byPath(frames: readonly Envelope[]): Map<string, string[]> {
-  const paths = new Map<string, string[]>();
-  for (const frame of frames) {
-    const { resource } = frame.route;
-    const said = normalForm(frame);
-    const all = paths.get(resource) ?? [];
-    if (!all.includes(said)) paths.set(resource, [...all, said]);
-  }
-  return paths;
-}
-
 async function compare(transcript: string, recording: Recording, before?: Recording): Promise<void> {
-  const theirs = byPath(recording.frames.filter(({ up }) => up).map(({ frame }) => frame));
-  const ours = byPath(await play(recording, before));
-  const allowed = deviations.filter((one) => one.transcript === transcript);
-  const used = new Set<(typeof deviations)[number]>();
-  const isAllowed = (only: 'KubeEdge' | 'Hawser', said: string) => {
-    const found = allowed.filter((one) => one.only === only && new RegExp(one.frame).test(said));
-    for (const one of found) used.add(one);
-    return found.length > 0;
-  };
-  const unexplained: string[] = [];
-  for (const path of new Set([...theirs.keys(), ...ours.keys()])) {
-    const [them, us] = [theirs.get(path) ?? [], ours.get(path) ?? []];
-    for (const said of them)
-      if (!us.includes(said) && !isAllowed('KubeEdge', said)) unexplained.push(`only KubeEdge: ${said}`);
-    for (const said of us)
-      if (!them.includes(said) && !isAllowed('Hawser', said)) unexplained.push(`only Hawser: ${said}`);
-    const both = (all: readonly string[]) => all.filter((said) => them.includes(said) && us.includes(said));
-    if (both(them).join() !== both(us).join()) unexplained.push(`other order: ${both(us).join(' then ')}`);
-  }
-  expect(unexplained).toEqual([]);
-  expect(allowed.filter((one) => !used.has(one))).toEqual([]);
+  const theirs = recording.frames.filter(({ up }) => up).map(({ frame }) => frame);
+  compareFrames({ transcript, theirs, ours: await play(recording, before) });
 }
 
 test('the life of a node', async () => {

@@ -17,6 +17,7 @@ import { parseObjectPath } from '#protocol/resource-path.ts';
 import { type KubeObject, kubeObjectSchema } from '#protocol/resources/object.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
 import { type Cloud, startCloud } from '#test/fixtures/cloud.ts';
+import { createComparison } from '#test/fixtures/compare-recording.ts';
 import { plain } from '#test/fixtures/normal-form.ts';
 import { ScriptedEdge } from '#test/fixtures/scripted-edge.ts';
 
@@ -24,18 +25,7 @@ const node = 'ke-edge-1';
 /** How long something may take that comes by itself. */
 const patienceMs = 150;
 
-const deviations = z
-  .array(
-    z.strictObject({
-      transcript: z.string(),
-      /** Who says it, and the other does not. */
-      only: z.enum(['KubeEdge', 'Hawser']),
-      /** A regular expression on the normal form. */
-      frame: z.string(),
-      reason: z.string().min(20),
-    }),
-  )
-  .parse(JSON.parse(readFileSync(new URL('../data/replay-edge-deviations.json', import.meta.url), 'utf8')));
+const compareFrames = createComparison('replay-edge-deviations.json', normalForm);
 
 const lineSchema = z.union([
   z.object({ mark: z.string() }),
@@ -361,41 +351,9 @@ async function play(replay: Replay, lines: readonly Line[], marks: Marks): Promi
   await replay.settled();
 }
 
-/** Distinct normal forms by resource path, in the order of their first mention. */
-function byPath(frames: readonly Envelope[]): Map<string, string[]> {
-  const paths = new Map<string, string[]>();
-  for (const frame of frames) {
-    const { resource } = frame.route;
-    const said = normalForm(frame);
-    const all = paths.get(resource) ?? [];
-    if (!all.includes(said)) paths.set(resource, [...all, said]);
-  }
-  return paths;
-}
-
-function compare(transcript: string, lines: readonly Line[], down: readonly Envelope[]): void {
-  const recorded = lines.flatMap((line) => ('frame' in line && line.dir === 'down' ? [line.frame] : []));
-  const [theirs, ours] = [byPath(recorded), byPath(down)];
-  const allowed = deviations.filter((one) => one.transcript === transcript);
-  const used = new Set<(typeof deviations)[number]>();
-  const isAllowed = (only: 'KubeEdge' | 'Hawser', said: string) => {
-    const found = allowed.filter((one) => one.only === only && new RegExp(one.frame).test(said));
-    for (const one of found) used.add(one);
-    return found.length > 0;
-  };
-  const unexplained: string[] = [];
-  for (const path of new Set([...theirs.keys(), ...ours.keys()])) {
-    const [them, us] = [theirs.get(path) ?? [], ours.get(path) ?? []];
-    for (const said of them)
-      if (!us.includes(said) && !isAllowed('KubeEdge', said)) unexplained.push(`only KubeEdge: ${said}`);
-    for (const said of us)
-      if (!them.includes(said) && !isAllowed('Hawser', said)) unexplained.push(`only Hawser: ${said}`);
-    const both = (all: readonly string[]) => all.filter((said) => them.includes(said) && us.includes(said));
-    if (both(them).join() !== both(us).join())
-      unexplained.push(`other order: ${both(us).join(' then ')} INSTEAD OF ${both(them).join(' then ')}`);
-  }
-  expect(unexplained).toEqual([]);
-  expect(allowed.filter((one) => !used.has(one))).toEqual([]);
+function compare(transcript: string, lines: readonly Line[], ours: readonly Envelope[]): void {
+  const theirs = lines.flatMap((line) => ('frame' in line && line.dir === 'down' ? [line.frame] : []));
+  compareFrames({ transcript, theirs, ours });
 }
 
 const devices = { apiVersion: 'devices.kubeedge.io/v1beta1', plural: 'devices', namespace: 'default' };
