@@ -1,6 +1,7 @@
 /**
  * Events about pods and the node, for people who ask `kubectl describe`. MetaManager keeps them until the cloud has
- * them. The same news again raises the count of the event that is there, at most every ten seconds.
+ * them. The same news again raises the count of the event that is there, at most every ten seconds; news that differs
+ * in its words only becomes one event once there is much of it.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -39,6 +40,14 @@ const knownMax = 512;
 const repeatMs = 10_000;
 const forgetMs = 600_000;
 const messageMax = 1024;
+/** So many texts of one reason about one object, then one event stands for them all, as the kubelet has it. */
+const textsMax = 10;
+const combined = '(combined from similar events): ';
+
+interface Texts {
+  readonly sinceMs: number;
+  readonly seen: Set<string>;
+}
 
 export function createEventRecorder(
   options: { nodeName: string; enabled: boolean },
@@ -61,19 +70,32 @@ export function createEventRecorder(
     const fresh = { name, firstMs: nowMs, sentMs: nowMs, count: 1 };
     known.delete(key);
     known.set(key, fresh);
-    for (const oldest of known.keys()) {
-      if (known.size <= knownMax) break;
-      known.delete(oldest);
-    }
+    forgetOldest(known);
     return { known: fresh, again: false };
   }
 
-  function say(about: About, type: 'Normal' | 'Warning', reason: string, message: string): void {
+  const texts = new Map<string, Texts>();
+
+  function isOneOfMany(subject: string, text: string): boolean {
+    const nowMs = clock.now();
+    const before = texts.get(subject);
+    const current =
+      before !== undefined && nowMs - before.sinceMs < forgetMs
+        ? before
+        : { sinceMs: nowMs, seen: new Set<string>() };
+    texts.delete(subject);
+    texts.set(subject, current);
+    forgetOldest(texts);
+    if (current.seen.size < textsMax) current.seen.add(text);
+    return !current.seen.has(text);
+  }
+
+  function say(about: About, type: 'Normal' | 'Warning', reason: string, text: string): void {
     if (!options.enabled) return;
-    const counted = count(
-      `${about.kind}/${about.uid}/${about.fieldPath ?? ''}/${reason}/${message}`,
-      about.name,
-    );
+    const subject = `${about.kind}/${about.uid}/${about.fieldPath ?? ''}/${reason}`;
+    const isMany = isOneOfMany(subject, text);
+    const message = isMany ? `${combined}${text}` : text;
+    const counted = count(`${subject}/${isMany ? combined : text}`, about.name);
     if (counted === undefined) return;
     const namespace = about.namespace ?? 'default';
     const { name, sentMs } = counted.known;
@@ -123,4 +145,11 @@ function eventOf(about: About, { firstMs, sentMs, count }: Known, nodeName: stri
     reportingComponent: 'kubelet',
     reportingInstance: nodeName,
   };
+}
+
+function forgetOldest(map: Map<string, unknown>): void {
+  for (const oldest of map.keys()) {
+    if (map.size <= knownMax) break;
+    map.delete(oldest);
+  }
 }

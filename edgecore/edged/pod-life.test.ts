@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { image, WorkingPods } from '#test/fixtures/working-pods.ts';
 
@@ -95,5 +98,35 @@ describe('the end of a pod', () => {
     pods.runtime.handle.exit('main', 0);
     await pods.until(() => stops().includes('proxy#0'), 'the sidecar');
     await pods.until(() => phase() === 'Succeeded', 'Succeeded');
+  });
+
+  it('is told with the last lines of the log where the pod asks for that and wrote nothing else', async () => {
+    const podLogs = await mkdtemp(join(tmpdir(), 'hawser-log-tail-'));
+    const terminationMessagePolicy = 'FallbackToLogsOnError';
+    pods.work(pods.pod({ terminationMessagePolicy }, {}, { restartPolicy: 'Never' }), { podLogs });
+    await pods.until(() => pods.last()?.ready, 'ready');
+    const log = join(podLogs, 'default_app_u/main/0.log');
+    await mkdir(dirname(log), { recursive: true });
+    const lines = Array.from({ length: 200 }, (_, n) => `2026-01-01T00:00:00Z stderr F line ${n}\n`);
+    await writeFile(log, lines.join(''));
+    pods.runtime.handle.exit('main', 3);
+    await expect
+      .poll(async () => {
+        await pods.clock.advance(100);
+        return pods.last()?.state;
+      })
+      .toMatchObject({
+        terminated: { exitCode: 3, message: expect.stringMatching(/^line 120\n(.*\n)*line 199$/) },
+      });
+    await rm(podLogs, { recursive: true });
+  });
+
+  it('says which fields do nothing here', async () => {
+    const securityContext = { seLinuxOptions: { type: 't' }, procMount: 'Unmasked' };
+    pods.work(pods.pod({ securityContext }));
+    await pods.until(() => pods.last()?.ready, 'ready');
+    expect(pods.events[0]).toBe(
+      'FieldsIgnored: These fields do nothing on this node: container main securityContext.seLinuxOptions, container main securityContext.procMount',
+    );
   });
 });

@@ -37,6 +37,19 @@ export function linuxSandbox(pod: Pod): LinuxSandbox {
   };
 }
 
+/** What of a pod's security does nothing here, so that nobody relies on it. */
+export function ignoredFields(pod: Pod): readonly string[] {
+  const names = ['seLinuxOptions', 'appArmorProfile', 'windowsOptions', 'procMount'];
+  const of = (context: Readonly<Record<string, unknown>> | null | undefined, at: string) =>
+    names.filter((name) => context?.[name] && context[name] !== 'Default').map((name) => `${at}.${name}`);
+  return [
+    ...of(pod.spec.securityContext, 'spec.securityContext'),
+    ...everyContainer(pod).flatMap(({ name, securityContext }) =>
+      of(securityContext, `container ${name} securityContext`),
+    ),
+  ];
+}
+
 export function portMappings(pod: Pod): readonly PortMapping[] {
   if (pod.spec.hostNetwork) return [];
   return everyContainer(pod).flatMap(({ ports }) =>

@@ -1,5 +1,6 @@
 /** What the runtime says of one pod, with what its containers wrote about their end. Decides nothing. */
 
+import { logTail } from './container-log-tail.ts';
 import type { ObservedContainer, ObservedSandbox } from './plan.ts';
 import type { Pod } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
@@ -59,8 +60,14 @@ export class PodObserver {
     return ip;
   }
 
-  async #lastWords(pod: Pod, { state, name, attempt }: ContainerStatus): Promise<string> {
+  async #lastWords(pod: Pod, { state, name, attempt, exitCode, logPath }: ContainerStatus): Promise<string> {
     if (state !== 'exited') return '';
-    return (await this.#parts.files?.terminationMessage(pod.metadata.uid, name, attempt)) ?? '';
+    const written = await this.#parts.files?.terminationMessage(pod.metadata.uid, name, attempt);
+    const { initContainers, containers } = pod.spec;
+    const policy = [...initContainers, ...containers].find(
+      (it) => it.name === name,
+    )?.terminationMessagePolicy;
+    if (written || policy !== 'FallbackToLogsOnError' || exitCode === 0) return written ?? '';
+    return logTail(logPath);
   }
 }

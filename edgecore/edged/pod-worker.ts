@@ -34,6 +34,7 @@ import {
 import { gracePeriodMs, type Pod, type PodContainer, podKey, podLabel, podNamespace } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { PodImages } from './pod-images.ts';
+import { ignoredFields } from './pod-linux.ts';
 import { PodObserver } from './pod-observer.ts';
 import { PodProbes } from './pod-probes.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
@@ -158,6 +159,7 @@ export class PodWorker {
   /** Ends when the pod has been removed and nothing of it is left, or when aborted: then all runs on. */
   async run(signal: AbortSignal): Promise<void> {
     let tries = 0;
+    this.#tellIgnored();
     while (!signal.aborted) {
       this.#poked = false;
       let wakeAtMs: number;
@@ -431,6 +433,14 @@ export class PodWorker {
     await Promise.race([woken, clock.sleep(Math.max(0, wakeAtMs - clock.now()), either).catch(() => {})]);
     done.abort();
     this.#wake = () => {};
+  }
+
+  #tellIgnored(): void {
+    const fields = ignoredFields(this.#pod);
+    if (fields.length === 0 || this.#ending.signal.aborted) return;
+    const message = `These fields do nothing on this node: ${fields.join(', ')}`;
+    this.#log.warn({ fields }, 'fields of the pod do nothing here');
+    this.#with.events.pod(this.#pod, 'Warning', 'FieldsIgnored', message);
   }
 
   #noteEnding(): void {

@@ -141,6 +141,7 @@ export const containerSchema = z.looseObject({
   startupProbe: probeSchema.nullish(),
   lifecycle: z.looseObject({ postStart: hookSchema.nullish(), preStop: hookSchema.nullish() }).nullish(),
   terminationMessagePath: z.string().nullish(),
+  terminationMessagePolicy: z.string().nullish(),
   stdin: z.boolean().nullish(),
   stdinOnce: z.boolean().nullish(),
   tty: z.boolean().nullish(),

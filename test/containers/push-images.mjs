@@ -16,19 +16,13 @@ rmSync(scratch, { recursive: true, force: true });
 const layer = makeLayer(join(scratch, 'root'));
 const busybox = await pushManifest('busybox', { Cmd: ['/bin/sh'], Env: ['PATH=/bin'] });
 const elsewhere = architecture === 'amd64' ? 'arm64' : 'amd64';
-const index = {
-  schemaVersion: 2,
-  mediaType: oci('index'),
-  manifests: [
-    {
-      ...(await pushManifest('busybox', { Cmd: ['/not/for/this/machine'] }, elsewhere)),
-      platform: { os: 'linux', architecture: elsewhere },
-    },
-    { ...busybox, platform: { os: 'linux', architecture } },
-  ],
+const foreign = {
+  ...(await pushManifest('busybox', { Cmd: ['/not/for/this/machine'] }, elsewhere)),
+  platform: { os: 'linux', architecture: elsewhere },
 };
 for (const tag of ['1', '2', 'latest'])
-  await put(`/v2/busybox/manifests/${tag}`, oci('index'), Buffer.from(JSON.stringify(index)));
+  await pushIndex(tag, [foreign, { ...busybox, platform: { os: 'linux', architecture } }]);
+await pushIndex('other-platform', [foreign]);
 const nginx = await pushManifest('nginx', {
   Cmd: ['/bin/httpd', '-f', '-p', '80', '-h', '/www'],
   Env: ['PATH=/bin'],
@@ -37,6 +31,11 @@ await put(`/v2/nginx/manifests/latest`, nginx.mediaType, nginx.body);
 const pause = { Entrypoint: ['/bin/sleep', '2147483647'], Env: ['PATH=/bin'] };
 const { mediaType, body } = await pushManifest('pause', pause);
 await put(`/v2/pause/manifests/1`, mediaType, body);
+
+async function pushIndex(tag, manifests) {
+  const all = { schemaVersion: 2, mediaType: oci('index'), manifests };
+  await put(`/v2/busybox/manifests/${tag}`, oci('index'), Buffer.from(JSON.stringify(all)));
+}
 
 function makeLayer(root) {
   for (const directory of ['bin', 'tmp', 'etc', 'proc', 'sys', 'dev', 'root', 'www'])
