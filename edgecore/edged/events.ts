@@ -11,6 +11,7 @@ import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 import { type Pod, podNamespace } from './pod.ts';
 import { apiTime } from './pod-status.ts';
+import { SimilarEvents } from './similar-events.ts';
 
 export interface EventRecorder {
   pod(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void;
@@ -40,14 +41,6 @@ const knownMax = 512;
 const repeatMs = 10_000;
 const forgetMs = 600_000;
 const messageMax = 1024;
-/** So many texts of one reason about one object, then one event stands for them all, as the kubelet has it. */
-const textsMax = 10;
-const combined = '(combined from similar events): ';
-
-interface Texts {
-  readonly sinceMs: number;
-  readonly seen: Set<string>;
-}
 
 export function createEventRecorder(
   options: { nodeName: string; enabled: boolean },
@@ -55,6 +48,7 @@ export function createEventRecorder(
 ): EventRecorder & NodeEvents {
   const { bus, clock } = components;
   const known = new Map<string, Known>();
+  const similar = new SimilarEvents(clock);
 
   /** Undefined when it is too soon to say it again. */
   function count(key: string, podName: string): { known: Known; again: boolean } | undefined {
@@ -70,32 +64,18 @@ export function createEventRecorder(
     const fresh = { name, firstMs: nowMs, sentMs: nowMs, count: 1 };
     known.delete(key);
     known.set(key, fresh);
-    forgetOldest(known);
+    for (const oldest of known.keys()) {
+      if (known.size <= knownMax) break;
+      known.delete(oldest);
+    }
     return { known: fresh, again: false };
-  }
-
-  const texts = new Map<string, Texts>();
-
-  function isOneOfMany(subject: string, text: string): boolean {
-    const nowMs = clock.now();
-    const before = texts.get(subject);
-    const current =
-      before !== undefined && nowMs - before.sinceMs < forgetMs
-        ? before
-        : { sinceMs: nowMs, seen: new Set<string>() };
-    texts.delete(subject);
-    texts.set(subject, current);
-    forgetOldest(texts);
-    if (current.seen.size < textsMax) current.seen.add(text);
-    return !current.seen.has(text);
   }
 
   function say(about: About, type: 'Normal' | 'Warning', reason: string, text: string): void {
     if (!options.enabled) return;
     const subject = `${about.kind}/${about.uid}/${about.fieldPath ?? ''}/${reason}`;
-    const isMany = isOneOfMany(subject, text);
-    const message = isMany ? `${combined}${text}` : text;
-    const counted = count(`${subject}/${isMany ? combined : text}`, about.name);
+    const { key, message } = similar.take(subject, text);
+    const counted = count(key, about.name);
     if (counted === undefined) return;
     const namespace = about.namespace ?? 'default';
     const { name, sentMs } = counted.known;
@@ -145,11 +125,4 @@ function eventOf(about: About, { firstMs, sentMs, count }: Known, nodeName: stri
     reportingComponent: 'kubelet',
     reportingInstance: nodeName,
   };
-}
-
-function forgetOldest(map: Map<string, unknown>): void {
-  for (const oldest of map.keys()) {
-    if (map.size <= knownMax) break;
-    map.delete(oldest);
-  }
 }
