@@ -15,5 +15,5 @@ const seed = 7;
 it('ends with exactly what is wanted after a thousand kills', { timeout: 300_000 }, async () => {
   const { complaints, story } = await simulateKills({ seed, moments: 1000, directory });
   expect(complaints, `seed ${seed}: ${story.slice(-50).join('; ')}`).toEqual([]);
-  expect(story.filter((it) => it === 'killed').length).toBeGreaterThan(1000);
+  expect(story.filter((it) => it === 'killed').length).toBeGreaterThanOrEqual(1000);
 });
