@@ -7,6 +7,7 @@ import { Bus } from '#beehive/bus.ts';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
+import type { Module } from '#beehive/module.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { FakeCloud, type Status } from '#test/fixtures/edged-cloud.ts';
 import { machineUse } from '#test/fixtures/machine.ts';
@@ -55,17 +56,19 @@ describe('edged', () => {
     await Promise.all(running.splice(0));
   }
   function start(): void {
+    running.push(create().run(stop.signal, () => {}));
+  }
+  function create(): Module {
     const config = edgedConfigSchema.parse({
       hostnameOverride: 'edge-1',
       nodeIP: '192.0.2.7',
       rootDirectory: directory,
       tailoredKubeletConfig: { podLogsDir: join(directory, 'logs'), staticPodPath: '' },
     });
-    const edged = createEdged(
+    return createEdged(
       { ...config, version: '0.1.0' },
       { bus, runtime, memory, machine, clock, log: silentLog, metrics: createMetrics() },
     );
-    running.push(edged.run(stop.signal, () => {}));
   }
   const pod = (spec: Record<string, unknown> = {}, meta: Record<string, unknown> = {}) => ({
     apiVersion: 'v1',
@@ -137,6 +140,34 @@ describe('edged', () => {
     const sentMs = clock.now();
     await cloud.until(() => cloud.asks('patch', 'null/nodepatch/edge-1').length > 1, clock, 'the next', 5000);
     expect(clock.now() - sentMs).toBeGreaterThan(250_000);
+  });
+
+  it('starts again as often as it is told to, as when the runtime is away at first', async () => {
+    const { version } = runtime;
+    const edged = create();
+    runtime.version = async () => {
+      throw new RuntimeError('nobody answers', { code: 'unavailable', what: 'Version' });
+    };
+    await expect(edged.run(stop.signal, () => {})).rejects.toThrow('nobody answers');
+    await expect(edged.run(stop.signal, () => {})).rejects.toThrow('nobody answers');
+    runtime.version = version;
+    running.push(edged.run(stop.signal, () => {}));
+    send('insert', 'default/pod/hello', pod());
+    await untilStatus((it) => it.phase === 'Running', 'Running');
+  });
+
+  it('keeps one dead container, however often a pod crashes', async () => {
+    start();
+    send('insert', 'default/pod/hello', pod());
+    for (let crashes = 0; crashes < 5; crashes += 1) {
+      await untilStatus((it) => it.containerStatuses[0]?.restartCount === crashes, `start ${crashes}`);
+      await untilStatus((it) => it.containerStatuses[0]?.ready, 'ready');
+      runtime.handle.exit('main', 1);
+      await clock.advance(300_000);
+    }
+    await untilStatus((it) => it.containerStatuses[0]?.restartCount === 5, 'the last start');
+    const dead = (await runtime.listContainers()).filter((it) => it.state === 'exited');
+    expect(dead.map((it) => it.attempt)).toEqual([4]);
   });
 
   it('runs a stored pod with the cloud away, and registers when it comes', async () => {

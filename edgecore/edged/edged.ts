@@ -21,6 +21,7 @@ import { createClusterObjects } from './cluster-objects.ts';
 import type { EdgedConfig } from './config.ts';
 import { createPodDns } from './dns.ts';
 import { parseDurationMs } from './duration.ts';
+import { createEdgedMetrics, type EdgedMetrics } from './edged-metrics.ts';
 import { createEventRecorder } from './events.ts';
 import type { PodSurroundings } from './fields.ts';
 import { ImagePulls } from './image-pulls.ts';
@@ -78,11 +79,12 @@ const podDrainMs = 5000;
 class StoredListError extends HawserError<{ code: 'no-stored-list' }> {}
 
 export function createEdged(options: EdgedOptions, components: EdgedComponents): Module {
+  const counted = createEdgedMetrics(components.metrics);
   return {
     name: 'edged',
     async run(signal, ready) {
       try {
-        await new Edged(options, components).run(signal, ready);
+        await new Edged(options, components, counted).run(signal, ready);
       } catch (error) {
         if (!(error instanceof CancelledError && signal.aborted)) throw error;
       }
@@ -94,7 +96,7 @@ class Edged {
   readonly #options: EdgedOptions;
   readonly #with: EdgedComponents;
   readonly #log: Log;
-  readonly #countPods: (pods: number) => void;
+  readonly #counted: EdgedMetrics;
   #pods: Pods | undefined;
   #orphans: Orphans | undefined;
   #mirrors: MirrorPods | undefined;
@@ -105,12 +107,11 @@ class Edged {
   #lease: LeaseKeeper | undefined;
   #signal: AbortSignal = new AbortController().signal;
 
-  constructor(options: EdgedOptions, components: EdgedComponents) {
+  constructor(options: EdgedOptions, components: EdgedComponents, counted: EdgedMetrics) {
     this.#options = options;
     this.#with = components;
     this.#log = components.log.child({ module: 'edged' });
-    const pods = components.metrics.gauge('hawser_edged_pods_count', 'Pods that have a worker');
-    this.#countPods = (count) => pods.set(count);
+    this.#counted = counted;
   }
 
   async run(signal: AbortSignal, ready: () => void): Promise<void> {
@@ -248,6 +249,7 @@ class Edged {
         runtime,
         machine,
         events,
+        counted: this.#counted,
         clock,
         log,
         pods: () => this.#pods?.workers ?? [],
@@ -258,7 +260,7 @@ class Edged {
     const refusalOf = (pod: Pod) => refusalUnder(care.conditions, pod);
     const mirrors = new MirrorPods({ nodeName, nodeUid: () => node.uid, cloud, sender, clock, log });
     const pods = new Pods(
-      { nodeName, signal: this.#signal, counted: this.#countPods, refusalOf },
+      { nodeName, signal: this.#signal, counted: this.#counted.pods, refusalOf },
       worker,
       mirrors,
     );

@@ -45,6 +45,7 @@ describe('eviction', () => {
   let pods: FakePod[];
   let said: string[];
   let changes: number;
+  let counts: string[];
   let reclaim: () => void;
   let running: Set<string>;
   let faults: Map<string, string>;
@@ -56,6 +57,7 @@ describe('eviction', () => {
     pods = [];
     said = [];
     changes = 0;
+    counts = [];
     reclaim = () => {};
     running = new Set();
     faults = new Map();
@@ -95,6 +97,7 @@ describe('eviction', () => {
           pod: ({ metadata }, _type, reason) => void said.push(`${metadata.name}: ${reason}`),
           node: (_type, reason) => void said.push(reason),
         },
+        counted: { evicted: (what) => void counts.push(what) },
         changed: () => {
           changes += 1;
         },
@@ -127,6 +130,7 @@ describe('eviction', () => {
       graceMs: 1000,
     });
     expect(said).toEqual(['NodeHasInsufficientMemory', 'EvictionThresholdMet', 'large: Evicted']);
+    expect(counts).toEqual(['memory.available']);
     expect(pressure.conditions).toEqual(['MemoryPressure']);
     expect(changes).toBe(1);
     await eviction.round();
@@ -146,6 +150,7 @@ describe('eviction', () => {
       graceMs: 1000,
     });
     expect(said).toEqual(['a: Evicted']);
+    expect(counts).toEqual(['own-limit']);
   });
 
   it('spares critical pods', async () => {

@@ -6,6 +6,7 @@
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
+import type { EdgedMetrics } from '../edged-metrics.ts';
 import type { EventRecorder, NodeEvents } from '../events.ts';
 import type { PodVerdict } from '../plan.ts';
 import { type Pod, podKey } from '../pod.ts';
@@ -35,6 +36,7 @@ export interface EvictionParts {
   /** Frees disk without ending anything. */
   readonly reclaimDisk: () => Promise<void>;
   readonly events: EventRecorder & NodeEvents;
+  readonly counted: Pick<EdgedMetrics, 'evicted'>;
   /** The conditions of the node have changed. */
   readonly changed: () => void;
   readonly clock: Clock;
@@ -104,6 +106,7 @@ export class Eviction {
       const message = faults.get(it.pod.metadata.uid);
       if (message === undefined || it.isEnding || isCritical(it.pod)) continue;
       this.#evict(it, message, hardGraceMs);
+      this.#with.counted.evicted('own-limit');
       last = it.pod;
     }
     return last;
@@ -163,6 +166,7 @@ export class Eviction {
     const message = evictionMessage(met, least, used.get(pod.metadata.uid), pod);
     const graceMs = threshold.softMs === undefined ? hardGraceMs : this.#softGraceMs(pod);
     this.#evict(chosen, message, graceMs);
+    this.#with.counted.evicted(threshold.signal);
     return pod;
   }
 

@@ -14,6 +14,7 @@ let runtime: MemoryRuntime;
 let wanted: Set<string>;
 let said: string[];
 let freeBytes: number;
+let removedBytes: number[];
 let images: ImageGc;
 
 beforeEach(() => {
@@ -21,6 +22,7 @@ beforeEach(() => {
   runtime = createMemoryRuntime({ clock });
   wanted = new Set();
   said = [];
+  removedBytes = [];
   freeBytes = 100;
   images = new ImageGc(
     { highPercent: 85, lowPercent: 80, ageMinMs: 2 * minute },
@@ -35,6 +37,7 @@ beforeEach(() => {
       }),
       wanted: () => wanted,
       events: { node: (_type, reason) => void said.push(reason) },
+      counted: { imageRemoved: (bytes) => void removedBytes.push(bytes) },
       clock,
       log: silentLog,
     },
@@ -70,6 +73,7 @@ it('removes the least recently used until the low threshold, and never what some
   // 100 bytes are to be freed: two images, `c` which was never used and `a` which was used before `b`.
   await images.collect();
   expect(left()).toEqual(['named', 'others', 'b', 'kept']);
+  expect(removedBytes).toEqual([50, 50]);
   expect(said).toEqual([]);
 });
 

@@ -7,6 +7,7 @@
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
+import type { EdgedMetrics } from '../edged-metrics.ts';
 import type { NodeEvents } from '../events.ts';
 import { type Image, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
 import type { FilesystemUse } from './machine-use.ts';
@@ -25,6 +26,7 @@ export interface ImageGcParts {
   /** Full names of the images that stored pods name. */
   readonly wanted: () => ReadonlySet<string>;
   readonly events: NodeEvents;
+  readonly counted: Pick<EdgedMetrics, 'imageRemoved'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -134,6 +136,7 @@ export class ImageGc {
         await runtime.removeImage(image.id);
         log.info({ image: image.tags[0] ?? image.id, bytes: image.sizeBytes }, 'image removed');
         this.#seen.delete(image.id);
+        this.#with.counted.imageRemoved(image.sizeBytes);
         freedBytes += image.sizeBytes;
       } catch (error) {
         if (!(error instanceof RuntimeError)) throw error;

@@ -13,12 +13,19 @@ let directory: string;
 let clock: ManualClock;
 let runtime: MemoryRuntime;
 let rotation: LogRotation;
+let rotated: number;
+const counted = {
+  logRotated: () => {
+    rotated += 1;
+  },
+};
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'hawser-rotation-'));
   clock = new ManualClock(Date.UTC(2026, 0, 31, 12));
   runtime = createMemoryRuntime({ clock });
-  rotation = new LogRotation({ bytesMax: 100, filesMax: 4 }, { runtime, clock, log: silentLog });
+  rotated = 0;
+  rotation = new LogRotation({ bytesMax: 100, filesMax: 4 }, { runtime, counted, clock, log: silentLog });
   const sandbox = await runtime.runPodSandbox({
     podUid: 'u',
     podName: 'p',
@@ -73,6 +80,7 @@ it('renames a full log, compresses those before, and removes the oldest', async 
     '0.log.20260131-120040',
   ]);
   expect(reopened()).toBe(5);
+  expect(rotated).toBe(5);
   const compressed = await readFile(join(directory, '0.log.20260131-120030.gz'));
   expect(gunzipSync(compressed).toString()).toBe('d'.repeat(100));
   expect(await readFile(join(directory, '0.log.20260131-120040'), 'utf8')).toBe('e'.repeat(100));

@@ -11,6 +11,7 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
 import { renamedLogs } from '../container-logs.ts';
+import type { EdgedMetrics } from '../edged-metrics.ts';
 import { RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
 
 export interface LogRotationOptions {
@@ -21,6 +22,7 @@ export interface LogRotationOptions {
 
 export interface LogRotationParts {
   readonly runtime: Pick<RuntimeService, 'listContainers' | 'containerStatus' | 'reopenContainerLog'>;
+  readonly counted: Pick<EdgedMetrics, 'logRotated'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -96,6 +98,7 @@ export class LogRotation {
     await rename(path, target);
     try {
       await runtime.reopenContainerLog(id);
+      this.#with.counted.logRotated();
     } catch (error) {
       // The runtime still writes to the renamed file: it gets its name back, and the next round tries again.
       if ((await sizeOf(path)) === 0) await rename(target, path);

@@ -8,6 +8,7 @@ import type { Log } from '#beehive/log.ts';
 import { parseQuantity } from '#protocol/quantity.ts';
 import type { EdgedConfig } from '../config.ts';
 import { parseDurationMs } from '../duration.ts';
+import type { EdgedMetrics } from '../edged-metrics.ts';
 import type { EventRecorder, NodeEvents } from '../events.ts';
 import { fullImageName, parseImageName } from '../image-name.ts';
 import type { Pod } from '../pod.ts';
@@ -28,6 +29,7 @@ export interface NodeCareParts {
   readonly machine: () => Promise<MachineUse>;
   readonly pods: () => readonly EvictablePod[];
   readonly events: EventRecorder & NodeEvents;
+  readonly counted: Pick<EdgedMetrics, 'evicted' | 'imageRemoved' | 'logRotated'>;
   /** The node's conditions have changed. */
   readonly changed: () => void;
   readonly clock: Clock;
@@ -69,7 +71,7 @@ export class NodeCare {
       eviction(config, this.#pressure, reclaimDisk, parts),
       containers,
       ...(images === undefined ? [] : [images]),
-      ...(rotatesLogs || !(bytesMax > 0) ? [] : [new LogRotation(logs, { runtime, clock, log })]),
+      ...(rotatesLogs || !(bytesMax > 0) ? [] : [new LogRotation(logs, parts)]),
     ];
   }
 

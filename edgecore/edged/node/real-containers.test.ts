@@ -81,7 +81,10 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
 
   it('loses no line while logs are renamed and compressed', async () => {
     const id = await start('i=0; while :; do echo line $i; i=$((i+1)); sleep 0.01; done');
-    const rotation = new LogRotation({ bytesMax: 2000, filesMax: 20 }, { runtime, ...components });
+    const rotation = new LogRotation(
+      { bytesMax: 2000, filesMax: 20 },
+      { runtime, counted: { logRotated: () => {} }, ...components },
+    );
     await expect
       .poll(async () => {
         await rotation.round();
@@ -128,6 +131,7 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
         filesystem: async () => filesystem,
         wanted: () => wanted,
         events: { node: () => {} },
+        counted: { imageRemoved: () => {} },
         ...components,
       },
     );
