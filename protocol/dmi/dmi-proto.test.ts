@@ -3,14 +3,9 @@
  * against bytes put together by hand from them: what a mapper that was built with KubeEdge's file sends and reads.
  */
 
-import { readFileSync } from 'node:fs';
-import protobuf from 'protobufjs';
 import { expect, test } from 'vitest';
+import { dmiMessages as root } from '#test/dmi-messages.ts';
 import { packAny } from './any-value.ts';
-
-const file = readFileSync(new URL('dmi.proto', import.meta.url), 'utf8');
-const { root } = protobuf.parse(file, new protobuf.Root(), { keepCase: true });
-root.addJSON(protobuf.common.get('google/protobuf/any.proto')?.nested ?? {}).resolveAll();
 
 /** `name=number type`; without a type it is string, `*` repeats. */
 const messages: Readonly<Record<string, string>> = {
