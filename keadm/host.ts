@@ -39,10 +39,10 @@ export function noteServices(services: readonly Service[], { services: by, steps
 
 /**
  * Left to itself V8 keeps half as much again free as cloudcore needs for a thousand edges, and collects garbage so
- * rarely that it stays. These ask for collections after a fifth of growth.
+ * rarely that it stays. These ask for collections after a third of growth.
  */
 const nodeFlags: Readonly<Record<string, readonly string[]>> = {
-  cloudcore: ['--max-semi-space-size=4', '--heap-growing-percent=20'],
+  cloudcore: ['--max-semi-space-size=4', '--heap-growing-percent=30'],
 };
 
 /** The argv of one of our daemons. */

@@ -101,10 +101,10 @@ export const keepaliveLimits = {
   /** The edge's beat at a KubeEdge cloud. */
   periodMs: 15_000,
   /**
-   * Between our own ends, where it is a ping of the WebSocket and renews the node's Lease: an eighth of the 40 s after
-   * which a node without a renewed Lease is not Ready, so that a node is found lost 35 to 50 s after its last sign.
+   * Between our own ends, where it is a ping of the WebSocket and renews the node's Lease. The control plane looks
+   * every few seconds whether a Lease was renewed in the last 40: so a node is found lost 35 to 50 s after its edge is.
    */
-  sessionPeriodMs: 5_000,
+  sessionPeriodMs: 4_500,
   /** After so long without one a KubeEdge cloud ends the session. */
   deadlineMs: 30_000,
 } as const;

@@ -20,7 +20,7 @@ export const leaseLimits = {
   renewalsPerSecondMax: 100,
   periodMaxMs: 10_000,
   /** Beats are not exactly a period apart. */
-  slackMs: 1_000,
+  slackMs: 1_500,
   /** More wait, one of each node. */
   atOnceMax: 16,
   durationSeconds: 40,

@@ -42,7 +42,7 @@ interface Frame {
 
 const keepaliveMs = 15_000;
 /** Between our own ends a ping is the beat. */
-const pingMs = 5_000;
+const pingMs = 4_500;
 const leaseRenewalMs = 10_000;
 const statusMs = 300_000;
 /** As long as the fastest container takes to start. */
