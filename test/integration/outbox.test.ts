@@ -148,3 +148,46 @@ test('when there is no room the newest is refused and told so, and what was kept
   );
   expect(await outbox.first(9)).toHaveLength(1);
 });
+
+test('what one receiver does not take holds up no other, and leaves room for events', async () => {
+  const network = new MemoryNetwork({ clock: systemClock, random: seededRandom(4) });
+  const cloud = await startCloud({ transport: network });
+  closing.push(() => cloud.close());
+  const rules = (plural: string) => ({ apiVersion: 'rules.kubeedge.io/v1', plural, namespace: 'default' });
+  for (const [name, ruleEndpointType] of [
+    ['mqtt', 'eventbus'],
+    ['nobody', 'rest'],
+  ])
+    await cloud.api.create(rules('ruleendpoints'), { metadata: { name }, spec: { ruleEndpointType } });
+  const spec = {
+    source: 'mqtt',
+    sourceResource: { topic: 'up', node_name: 'edge-1' },
+    target: 'nobody',
+    targetResource: { resource: 'http://127.0.0.1:1/' },
+  };
+  await cloud.api.create(rules('rules'), { metadata: { name: 'up' }, spec });
+  const certificates = givenCertificates(await cloud.identity('edge-1'));
+  const server = `127.0.0.1:${cloud.port}`;
+  const edge = await startEdge({ nodeName: 'edge-1', transport: network, server, certificates });
+  closing.push(() => edge.close());
+  await edge.connected();
+  const route = { source: 'bus', group: 'user', operation: 'upload', resource: 'default/up' };
+  for (let at = 0; at < 40; at += 1) {
+    const kept = await edge.bus.request('metamanager', newEnvelope(route, `${at}`), { timeoutMs: 5_000 });
+    expect(kept.content).toBe('OK');
+  }
+  await say(edge, 'insert', 'behind');
+  await expect.poll(async () => (await waiting(edge)).length, { timeout: 10_000 }).toBe(0);
+  const { items } = await cloud.api.list(events);
+  expect(items.map(({ metadata }) => metadata.name)).toContain('behind');
+  const store = new OutboxStore(edge.store, { log: silentLog });
+  expect(await store.first(100, 'uploads')).toHaveLength(40);
+  const status = async () => (await cloud.api.get({ ...rules('rules'), name: 'up' })).status;
+  await expect
+    .poll(status)
+    .toMatchObject({ failMessages: 0, errors: [expect.stringContaining('cannot reach')] });
+  // What MQTT clients say never takes the last room.
+  const small = new OutboxStore(edge.store, { log: silentLog }, 16 * 1024 * 1024 + 1);
+  expect(await small.append(newEnvelope(route, 'x'), 'uploads')).toBe('full');
+  expect(await small.append(newEnvelope(route, 'x'), 'events')).toBe('kept');
+});
