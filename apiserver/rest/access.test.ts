@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { valueAt } from '../kube-object.ts';
+import { configMap, configMaps, pod, pods } from '../testing/objects.ts';
 import { RunningServer } from '../testing/running-server.ts';
 
 let api: RunningServer;
@@ -13,23 +14,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await api.close();
-});
-
-const configMaps = '/api/v1/namespaces/default/configmaps';
-const pods = '/api/v1/namespaces/default/pods';
-
-const configMap = (name: string, data: Record<string, string> = {}, labels: Record<string, string> = {}) => ({
-  apiVersion: 'v1',
-  kind: 'ConfigMap',
-  metadata: { name, labels },
-  data,
-});
-
-const pod = (name: string, spec: object = {}) => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { name },
-  spec: { containers: [{ name: 'main', image: 'busybox' }], ...spec },
 });
 
 describe('who may', () => {
