@@ -6,7 +6,8 @@
 import type { Clock } from '#beehive/clock.ts';
 import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import { applySteps, difference, type Step } from '#cloudcore/kube/difference.ts';
-import { NodeSessions } from '#cloudcore/kube/node-sessions.ts';
+import type { NodeSession } from '#cloudcore/kube/node-sessions.ts';
+import { NodeSync } from '#cloudcore/kube/node-sync.ts';
 import { type Change, deviceModelOf, deviceNodeOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
 import type { WorkQueue } from '#cloudcore/kube/work-queue.ts';
@@ -28,42 +29,38 @@ export interface DownstreamComponents {
 
 export class Downstream {
   readonly #cache: ObjectCache;
-  readonly #ledger: DeliveryLedger;
   readonly #sender: Sender;
-  readonly #queue: WorkQueue;
   readonly #clock: Clock;
-  readonly #sessions: NodeSessions;
+  readonly #nodes: NodeSync;
 
   constructor({ cache, ledger, sender, queue, clock }: DownstreamComponents) {
     this.#cache = cache;
-    this.#ledger = ledger;
     this.#sender = sender;
-    this.#queue = queue;
     this.#clock = clock;
-    this.#sessions = new NodeSessions({ cache, ledger, isOwnType });
+    this.#nodes = new NodeSync({ isOwnType, neededTypes }, { cache, ledger, queue });
     cache.onChange((change) => this.#changed(change));
-    ledger.onLost((node) => this.#wake(node));
   }
 
   /** Works until the signal is aborted; sends nothing before the cache has been filled. */
-  async run(signal: AbortSignal): Promise<void> {
-    await this.#cache.whenSynced(signal, neededTypes);
-    await Promise.all([this.#queue.run((node) => this.#syncNode(node), signal), this.#awaitLedger(signal)]);
+  run(signal: AbortSignal): Promise<void> {
+    return this.#nodes.run(
+      signal,
+      (node, session) => this.#syncNode(node, session),
+      (node) => this.#nodes.wake(node),
+    );
   }
 
   connected(node: string, kind: SessionKind): void {
-    if (this.#sessions.open(node, kind).ready) this.#queue.add(node);
+    if (this.#nodes.open(node, kind)) this.#nodes.wake(node);
   }
 
   disconnected(node: string): void {
-    this.#sessions.close(node);
-    this.#queue.forget(node);
+    this.#nodes.close(node);
   }
 
   /** EdgeController answers it. */
   held(node: string, held: Held): void {
-    this.#sessions.takeHeld(node, held);
-    this.#queue.add(node);
+    this.#nodes.held(node, held);
   }
 
   /** All devices of the node, as the answer to `membership/detail`. */
@@ -72,34 +69,24 @@ export class Downstream {
     if (added.length > 0) await this.#sender.send(membership(node, { added }, this.#clock));
   }
 
-  async #awaitLedger(signal: AbortSignal): Promise<void> {
-    await this.#ledger.whenSynced(signal);
-    for (const node of this.#sessions.ledgerSynced()) this.#wake(node);
-  }
-
   #changed({ kind, object, before }: Change): void {
     if (kind === 'node') {
-      if (this.#sessions.acceptForeign(object.metadata.name)) this.#wake(object.metadata.name);
+      if (this.#nodes.acceptForeign(object.metadata.name)) this.#nodes.wake(object.metadata.name);
     } else if (kind === 'device') {
-      this.#wake(deviceNodeOf(object));
-      if (before !== undefined) this.#wake(deviceNodeOf(before));
+      this.#nodes.wake(deviceNodeOf(object));
+      if (before !== undefined) this.#nodes.wake(deviceNodeOf(before));
     } else if (kind === 'devicemodel') {
       const { namespace, name } = object.metadata;
-      for (const node of this.#sessions.nodes()) {
+      for (const node of this.#nodes.nodes()) {
         for (const device of this.#cache.devicesOf(node)) {
-          if (device.metadata.namespace === namespace && deviceModelOf(device) === name) this.#wake(node);
+          if (device.metadata.namespace === namespace && deviceModelOf(device) === name)
+            this.#nodes.wake(node);
         }
       }
     }
   }
 
-  #wake(node: string | undefined): void {
-    if (node !== undefined && this.#sessions.get(node)?.ready) this.#queue.add(node);
-  }
-
-  async #syncNode(node: string): Promise<void> {
-    const session = this.#sessions.get(node);
-    if (!session?.ready) return;
+  async #syncNode(node: string, session: NodeSession): Promise<void> {
     const wanted = desiredOf(node, this.#cache);
     const before = session.held;
     const steps = difference(wanted, before, (path, held) => mayRemove(node, this.#cache, path, held));

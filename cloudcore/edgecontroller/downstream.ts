@@ -6,7 +6,8 @@
 
 import type { DeliveryLedger } from '#cloudcore/kube/delivery-ledger.ts';
 import { applySteps, difference, type HeldVersion } from '#cloudcore/kube/difference.ts';
-import { NodeSessions } from '#cloudcore/kube/node-sessions.ts';
+import type { NodeSession } from '#cloudcore/kube/node-sessions.ts';
+import { NodeSync } from '#cloudcore/kube/node-sync.ts';
 import { type Change, claimOf, type ObjectCache } from '#cloudcore/kube/objects.ts';
 import { nodeNameOf } from '#cloudcore/kube/pod-references.ts';
 import type { Sender } from '#cloudcore/kube/sender.ts';
@@ -28,37 +29,35 @@ export class Downstream {
   readonly #cache: ObjectCache;
   readonly #ledger: DeliveryLedger;
   readonly #sender: Sender;
-  readonly #queue: WorkQueue;
-  readonly #sessions: NodeSessions;
+  readonly #nodes: NodeSync;
 
   constructor({ cache, ledger, sender, queue }: DownstreamComponents) {
     this.#cache = cache;
     this.#ledger = ledger;
     this.#sender = sender;
-    this.#queue = queue;
-    this.#sessions = new NodeSessions({ cache, ledger, isOwnType });
+    this.#nodes = new NodeSync({ isOwnType, neededTypes }, { cache, ledger, queue });
     cache.onChange((change) => this.#changed(change));
-    ledger.onLost((node) => this.#wake(node));
   }
 
   /** Works until the signal is aborted; sends nothing before the cache has been filled. */
-  async run(signal: AbortSignal): Promise<void> {
-    await this.#cache.whenSynced(signal, neededTypes);
-    await Promise.all([this.#queue.run((node) => this.#syncNode(node), signal), this.#awaitLedger(signal)]);
+  run(signal: AbortSignal): Promise<void> {
+    return this.#nodes.run(
+      signal,
+      (node, session) => this.#syncNode(node, session),
+      (node) => this.#pushNode(node),
+    );
   }
 
   connected(node: string, kind: SessionKind): void {
-    if (this.#sessions.open(node, kind).ready) this.#pushNode(node);
+    if (this.#nodes.open(node, kind)) this.#pushNode(node);
   }
 
   disconnected(node: string): void {
-    this.#sessions.close(node);
-    this.#queue.forget(node);
+    this.#nodes.close(node);
   }
 
   held(node: string, held: Held): void {
-    this.#sessions.takeHeld(node, held);
-    this.#queue.add(node);
+    this.#nodes.held(node, held);
   }
 
   /**
@@ -66,30 +65,25 @@ export class Downstream {
    * @throws KubeError when that cannot be noted
    */
   async answers(node: string, path: string, held: HeldVersion): Promise<void> {
-    const session = this.#sessions.get(node);
+    const session = this.#nodes.session(node);
     if (session?.kind === 'kubeedge') await this.#ledger.intend(node, parseObjectPath(path), held.uid);
     session?.held.set(path, held);
   }
 
   isOurs(node: string): boolean {
-    return this.#sessions.get(node)?.kind === 'hawser';
+    return this.#nodes.session(node)?.kind === 'hawser';
   }
 
   /** It has just learnt that there is a Node of its own (wire 6.4): it has started, and may have lost its store. */
   registeredAgain(node: string): void {
-    if (this.#sessions.get(node)?.kind === 'kubeedge') this.#ledger.unsure(node);
+    if (this.#nodes.session(node)?.kind === 'kubeedge') this.#ledger.unsure(node);
     this.#pushNode(node);
   }
 
   /** Sends the node its own Node again, whatever it has. */
   #pushNode(node: string): void {
-    this.#sessions.get(node)?.held.delete(formatObjectPath(nodePath(node)));
-    this.#wake(node);
-  }
-
-  async #awaitLedger(signal: AbortSignal): Promise<void> {
-    await this.#ledger.whenSynced(signal);
-    for (const node of this.#sessions.ledgerSynced()) this.#pushNode(node);
+    this.#nodes.session(node)?.held.delete(formatObjectPath(nodePath(node)));
+    this.#nodes.wake(node);
   }
 
   #changed({ kind, path, object, before, type }: Change): void {
@@ -97,13 +91,13 @@ export class Downstream {
       case 'node': {
         const { name } = object.metadata;
         if (type === 'deleted') this.#endSession(name);
-        else this.#sessions.acceptForeign(name);
-        this.#wake(name);
+        else this.#nodes.acceptForeign(name);
+        this.#nodes.wake(name);
         break;
       }
       case 'pod':
-        this.#wake(nodeNameOf(object));
-        if (before !== undefined) this.#wake(nodeNameOf(before));
+        this.#nodes.wake(nodeNameOf(object));
+        if (before !== undefined) this.#nodes.wake(nodeNameOf(before));
         break;
       case 'persistentvolume':
         for (const volume of [object, before]) this.#wakeUsers(volume && claimOf(volume));
@@ -117,11 +111,7 @@ export class Downstream {
 
   #wakeUsers(path: string | undefined): void {
     if (path === undefined) return;
-    for (const node of this.#cache.nodesReferencing(path)) this.#wake(node);
-  }
-
-  #wake(node: string | undefined): void {
-    if (node !== undefined && this.#sessions.get(node)?.ready) this.#queue.add(node);
+    for (const node of this.#cache.nodesReferencing(path)) this.#nodes.wake(node);
   }
 
   /** Who has no Node any more is no node; CloudHub ends its session on this message. */
@@ -136,9 +126,7 @@ export class Downstream {
     void this.#sender.send(newEnvelope(route, { metadata: { name: node } }));
   }
 
-  async #syncNode(node: string): Promise<void> {
-    const session = this.#sessions.get(node);
-    if (!session?.ready) return;
+  async #syncNode(node: string, session: NodeSession): Promise<void> {
     const isKubeEdge = session.kind === 'kubeedge';
     const wanted = desiredOf(node, this.#cache, { session: session.kind, held: session.held });
     const steps = difference(wanted, session.held, (path, held) => mayRemove(node, this.#cache, path, held));
