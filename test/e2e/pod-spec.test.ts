@@ -70,7 +70,8 @@ describeUnless(needsCri, 'what a pod asks', () => {
   };
   /** What the container prints before it ends by itself. */
   const prints = async (name: string, script: string, container: object = {}, spec: object = {}) => {
-    await create(name, { command: sh(script), ...container }, spec);
+    // One stream: the log does not keep the order of two.
+    await create(name, { command: sh(`exec 2>&1; ${script}`), ...container }, spec);
     await ended(name);
     return await logOf(name);
   };
