@@ -9,6 +9,7 @@ import { packageRoot } from '#beehive/package-root.ts';
 import { protoFileOf } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { createCriRuntime } from '#edgecore/edged/runtime/cri/cri-runtime.ts';
 import type { RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
+import { eventually } from '../e2e/workspace.ts';
 
 export const criEndpoint = process.env.HAWSER_TEST_CRI ?? '';
 export const criImage = process.env.HAWSER_TEST_IMAGE ?? '';
@@ -29,11 +30,14 @@ export async function removeAll(runtime: RuntimeService): Promise<void> {
   for (const { id } of await runtime.listPodSandboxes()) await runtime.removePodSandbox(id);
 }
 
-/** The mark that the edge whose files lie below the directory puts on what is its own. */
-export async function instanceOf(edgeDirectory: string): Promise<string> {
-  const files = await readdir(edgeDirectory, { recursive: true });
-  const mark = files.find((file) => file.endsWith('containers.json')) ?? '';
-  return z
-    .object({ instance: z.string() })
-    .parse(JSON.parse(await readFile(join(edgeDirectory, mark), 'utf8'))).instance;
+/** The mark that the edge whose files lie below the directory puts on what is its own, once it has chosen a runtime. */
+export function instanceOf(edgeDirectory: string): Promise<string> {
+  return eventually(`the mark of the edge in ${edgeDirectory}`, 20_000, async () => {
+    const files = await readdir(edgeDirectory, { recursive: true });
+    const mark = files.find((file) => file.endsWith('containers.json'));
+    if (mark === undefined) return undefined;
+    return markSchema.parse(JSON.parse(await readFile(join(edgeDirectory, mark), 'utf8'))).instance;
+  });
 }
+
+const markSchema = z.object({ instance: z.string() });
