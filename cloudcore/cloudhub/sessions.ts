@@ -12,6 +12,7 @@ import type { Log } from '#beehive/log.ts';
 import { acknowledge, type Envelope, newEnvelope, replyError } from '#protocol/message.ts';
 import { group, source } from '#protocol/names.ts';
 import {
+  ackHeader,
   agreesToSession,
   machineHeader,
   type SessionKind,
@@ -152,7 +153,11 @@ export class Sessions {
   async #forward(to: readonly Controller[], envelope: Envelope, over: AbortSignal): Promise<void> {
     const { controllers, metrics } = this.#components;
     const present = to.filter((controller) => controllers.includes(controller));
-    if (present.length === 0) metrics.dropped.inc({ reason: 'no-module' });
+    if (present.length === 0) {
+      metrics.dropped.inc({ reason: 'no-module' });
+      // An edge of ours would keep it for ever.
+      if (envelope.header[ackHeader] === true) this.route(acknowledge(envelope));
+    }
     for (const controller of present) await this.#hand(controller, envelope, () => over.aborted);
   }
 

@@ -191,3 +191,17 @@ test('what one receiver does not take holds up no other, and leaves room for eve
   expect(await small.append(newEnvelope(route, 'x'), 'uploads')).toBe('full');
   expect(await small.append(newEnvelope(route, 'x'), 'events')).toBe('kept');
 });
+
+test('what the cloud has no module for is not kept for ever', async () => {
+  const network = new MemoryNetwork({ clock: systemClock, random: seededRandom(5) });
+  const cloud = await startCloud({ transport: network, routerOff: true });
+  closing.push(() => cloud.close());
+  const certificates = givenCertificates(await cloud.identity('edge-1'));
+  const server = `127.0.0.1:${cloud.port}`;
+  const edge = await startEdge({ nodeName: 'edge-1', transport: network, server, certificates });
+  closing.push(() => edge.close());
+  const route = { source: 'bus', group: 'user', operation: 'upload', resource: 'default/up' };
+  await edge.bus.request('metamanager', newEnvelope(route, 'x'), { timeoutMs: 5_000 });
+  const left = () => new OutboxStore(edge.store, { log: silentLog }).first(10, 'uploads');
+  await expect.poll(async () => (await left()).length, { timeout: 10_000 }).toBe(0);
+});
