@@ -16,7 +16,8 @@ broker.on('publish', ({ topic, payload }, client) => {
   } as const;
   broker.publish(message, () => {});
 });
-const server = createServer(broker.handle);
+// As the embedded one has it: else an answer waits for the acknowledgement of what went before it.
+const server = createServer({ noDelay: true }, broker.handle);
 server.listen(0, '127.0.0.1', () => {
   // A TCP server's address is never a pipe's.
   process.stdout.write(`${(server.address() as AddressInfo).port}\n`);
