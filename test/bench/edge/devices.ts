@@ -73,8 +73,9 @@ export async function benchDevices(cloud: BenchCloud): Promise<Figure[]> {
       turn += 1;
       return reporter.report(device(turn % count), `p${turn % properties}`);
     });
-    const heard = await wish(cloud, client, edge.node);
+    // Until the cloud has written all that was reported.
     await pause(10_000);
+    const heard = await wish(cloud, client, edge.node);
     const after = await pssMb(pid);
     const idle = await cpuPercent(pid, 10);
     await client.endAsync();
