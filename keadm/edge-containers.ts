@@ -5,10 +5,10 @@ import { rm } from 'node:fs/promises';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { packageRoot } from '#beehive/package-root.ts';
-import { createMachineMounts } from '#edgecore/edged/machine-mounts.ts';
 import { processRuntimeRoot, protoFileOf, removeContainers } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { removeProcessRuntime } from '#edgecore/edged/runtime/process-removal.ts';
-import { secretDirectories } from '#edgecore/edged/secret-directory.ts';
+import { createMachineMounts } from '#edgecore/edged/volumes/machine-mounts.ts';
+import { secretDirectories } from '#edgecore/edged/volumes/secret-directory.ts';
 import type { EdgeLayout } from './layout.ts';
 
 /** False when there were none. */

@@ -19,36 +19,36 @@ import { parseObjectPath } from '#protocol/resource-path.ts';
 import { type CloudRequests, createCloudRequests } from './cloud-requests.ts';
 import { createClusterObjects } from './cluster-objects.ts';
 import type { EdgedConfig } from './config.ts';
-import { createPodDns } from './dns.ts';
+import type { PodSurroundings } from './container/fields.ts';
 import { parseDurationMs } from './duration.ts';
 import { createEdgedMetrics, type EdgedMetrics } from './edged-metrics.ts';
 import { createEventRecorder } from './events.ts';
-import type { PodSurroundings } from './fields.ts';
-import { ImagePulls } from './image-pulls.ts';
-import { LeaseKeeper } from './lease.ts';
-import { createMachineMounts } from './machine-mounts.ts';
-import { MirrorPods } from './mirror-pods.ts';
+import { ImagePulls } from './images/image-pulls.ts';
 import { refusalUnder } from './node/admission.ts';
+import { LeaseKeeper } from './node/lease.ts';
 import type { MachineUse } from './node/machine-use.ts';
 import { NodeCare } from './node/node-care.ts';
-import { type NodeFacts, readNodeFacts } from './node-facts.ts';
-import { NodeStatus } from './node-status.ts';
+import { type NodeFacts, readNodeFacts } from './node/node-facts.ts';
+import { NodeStatus } from './node/node-status.ts';
 import { Orphans } from './orphans.ts';
-import type { Pod } from './pod.ts';
-import { createPodFiles } from './pod-files.ts';
-import type { PodWorkerComponents } from './pod-worker.ts';
-import { Pods } from './pods.ts';
+import { createPodDns } from './pod/dns.ts';
+import type { Pod } from './pod/pod.ts';
+import { createPodFiles } from './pod/pod-files.ts';
+import type { PodWorkerComponents } from './pod/pod-worker.ts';
+import { Pods } from './pod/pods.ts';
+import { StatusSender } from './pod/status-sender.ts';
 import {
   RuntimeError,
   type RuntimeService,
   type RuntimeStatus,
   type RuntimeVersion,
 } from './runtime/runtime-service.ts';
-import { memoryPlaces } from './secret-directory.ts';
-import { StaticPods } from './static-pods.ts';
+import { MirrorPods } from './static/mirror-pods.ts';
+import { StaticPods } from './static/static-pods.ts';
 import { machineReader } from './stats/collector.ts';
-import { StatusSender } from './status-sender.ts';
-import { createVolumes } from './volumes.ts';
+import { createMachineMounts } from './volumes/machine-mounts.ts';
+import { memoryPlaces } from './volumes/secret-directory.ts';
+import { createVolumes } from './volumes/volumes.ts';
 
 export const edgedInbox: InboxOptions = { capacity: 1024, lanesMax: 16 };
 

@@ -3,7 +3,7 @@ import { Bus } from '#beehive/bus.ts';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { createEventRecorder, type EventRecorder } from './events.ts';
-import { podSchema } from './pod.ts';
+import { podSchema } from './pod/pod.ts';
 
 interface Sent {
   operation: string;

@@ -9,8 +9,8 @@ import type { Bus } from '#beehive/bus.ts';
 import type { Clock } from '#beehive/clock.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
-import { type Pod, podNamespace } from './pod.ts';
-import { apiTime } from './pod-status.ts';
+import { type Pod, podNamespace } from './pod/pod.ts';
+import { apiTime } from './pod/pod-status.ts';
 import { SimilarEvents } from './similar-events.ts';
 
 export interface EventRecorder {

@@ -6,9 +6,9 @@
 import { rm } from 'node:fs/promises';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
-import { sandboxLogDirectory } from './container-config.ts';
+import { sandboxLogDirectory } from './container/container-config.ts';
 import type { RuntimeService, Sandbox } from './runtime/runtime-service.ts';
-import type { Volumes } from './volumes.ts';
+import type { Volumes } from './volumes/volumes.ts';
 
 export interface OrphansComponents {
   readonly runtime: RuntimeService;

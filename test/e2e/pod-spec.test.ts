@@ -1,7 +1,7 @@
 /**
  * What a pod may ask, as containers on a real runtime: users, groups, rights, volumes, subPaths, sidecars, names; and
  * pods that ask what cannot be, with the kubelet's reasons. What only a kernel shows is shown here; the tables of
- * all cases are edgecore/edged/bad-pods.test.ts and its neighbours.
+ * all cases are edgecore/edged/pod/bad-pods.test.ts and its neighbours.
  */
 
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';

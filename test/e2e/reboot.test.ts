@@ -12,7 +12,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { packageRoot } from '#beehive/package-root.ts';
 import { parseYaml } from '#beehive/yaml.ts';
 import type { ContainerStatus, RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
-import { memoryPlaces, secretDirectories } from '#edgecore/edged/secret-directory.ts';
+import { memoryPlaces, secretDirectories } from '#edgecore/edged/volumes/secret-directory.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { Machine } from '../containers/machine.ts';
 import { criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';

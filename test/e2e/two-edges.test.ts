@@ -8,7 +8,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { findAddress } from '#edgecore/edged/node-facts.ts';
+import { findAddress } from '#edgecore/edged/node/node-facts.ts';
 import type { Container, RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';

@@ -144,9 +144,9 @@ describe('every pattern of ours', () => {
     'cloudcore/cloudhub/pki.ts': 'a node name of at most 253 characters',
     'apiserver/strategies/metadata.ts': 'names and labels of at most 253 characters',
     'apiserver/kubectl/openapi-v3.ts': 'kinds and groups of definitions',
-    'edgecore/edged/container-config.ts': 'a host name of at most 63 characters',
+    'edgecore/edged/container/container-config.ts': 'a host name of at most 63 characters',
     'edgecore/edged/duration.ts': 'a text that the pattern before it took whole',
-    'edgecore/edged/pull-secrets.ts': 'keys of a pull secret, which its own cloud sends',
+    'edgecore/edged/images/pull-secrets.ts': 'keys of a pull secret, which its own cloud sends',
     'keadm/preflight/': 'what tools of this machine print',
   };
   const boundedChars = 1_000;

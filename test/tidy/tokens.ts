@@ -51,7 +51,7 @@ const rules: readonly Rule[] = [
       // Callers come with a certificate or a token; the authenticator takes only a verified certificate.
       'apiserver/rest/server.ts',
       // A pod's probe asks whether the pod answers; whose certificate it shows is the pod's own affair.
-      'edgecore/edged/probe-check.ts',
+      'edgecore/edged/probes/probe-check.ts',
       // Only when the kubeconfig says insecure-skip-tls-verify, which is its owner's to decide.
       'cloudcore/kube/kubeconfig.ts',
     ],

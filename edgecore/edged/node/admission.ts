@@ -1,8 +1,8 @@
 /** Which new pods a node that is short of something takes; pure. */
 
-import type { PodVerdict } from '../plan.ts';
-import type { Pod } from '../pod.ts';
-import { qosClass } from '../pod-status.ts';
+import type { PodVerdict } from '../pod/plan.ts';
+import type { Pod } from '../pod/pod.ts';
+import { qosClass } from '../pod/pod-status.ts';
 import { isCritical } from './eviction-order.ts';
 import type { PressureCondition } from './thresholds.ts';
 

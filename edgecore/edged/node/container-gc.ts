@@ -5,7 +5,7 @@
 
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
-import { removeContainer } from '../container-logs.ts';
+import { removeContainer } from '../container/container-logs.ts';
 import { type Container, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
 
 export interface ContainerGcOptions {

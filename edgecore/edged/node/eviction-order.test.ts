@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Pod, podSchema } from '../pod.ts';
+import { type Pod, podSchema } from '../pod/pod.ts';
 import { refusalUnder } from './admission.ts';
 import { evictionMessage, evictionOrder, isCritical, type PodUse, requestOf } from './eviction-order.ts';
 

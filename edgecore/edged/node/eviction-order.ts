@@ -5,8 +5,8 @@
  */
 
 import { parseQuantity } from '#protocol/quantity.ts';
-import { isSidecar, type Pod, type PodContainer } from '../pod.ts';
-import { isStatic } from '../static-pod-files.ts';
+import { isSidecar, type Pod, type PodContainer } from '../pod/pod.ts';
+import { isStatic } from '../static/static-pod-files.ts';
 import type { Met } from './pressure.ts';
 import { resourceOf, type Signal } from './thresholds.ts';
 

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
-import type { PodVerdict } from '../plan.ts';
-import { podSchema } from '../pod.ts';
+import type { PodVerdict } from '../pod/plan.ts';
+import { podSchema } from '../pod/pod.ts';
 import { Eviction } from './eviction.ts';
 import type { PodUse } from './eviction-order.ts';
 import type { MachineUse } from './machine-use.ts';

@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
-import { podSchema } from '../pod.ts';
+import { podSchema } from '../pod/pod.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { RuntimeError } from '../runtime/runtime-service.ts';
 import { ImageGc } from './image-gc.ts';

@@ -10,7 +10,7 @@ import { createGzip } from 'node:zlib';
 import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
-import { renamedLogs } from '../container-logs.ts';
+import { renamedLogs } from '../container/container-logs.ts';
 import type { EdgedMetrics } from '../edged-metrics.ts';
 import { RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
 

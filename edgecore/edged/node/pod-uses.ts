@@ -1,7 +1,7 @@
 /** What each pod uses, for the choice of the one that has to go; read only when something is short. */
 
 import { stat } from 'node:fs/promises';
-import type { Pod } from '../pod.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { Collector, PodReading } from '../stats/collector.ts';
 import { type PodDisk, podDisk } from '../stats/pod-disk.ts';
 import { totals } from '../stats/summary.ts';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { machineUse } from '#test/fixtures/machine.ts';
-import { type Pod, podSchema } from '../pod.ts';
+import { type Pod, podSchema } from '../pod/pod.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { Collector } from '../stats/collector.ts';
 import { DiskUses } from './disk-use.ts';

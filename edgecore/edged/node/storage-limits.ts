@@ -1,7 +1,7 @@
 /** Whether a pod writes more than it allows itself: `sizeLimit` of an emptyDir, limits of ephemeral storage; pure. */
 
 import { parseQuantity } from '#protocol/quantity.ts';
-import type { Pod, PodContainer } from '../pod.ts';
+import type { Pod, PodContainer } from '../pod/pod.ts';
 import type { ContainerReading } from '../stats/collector.ts';
 import type { PodDisk } from '../stats/pod-disk.ts';
 
