@@ -1,8 +1,8 @@
 /**
  * SyncController: keeps the delivery ledger in the API as ObjectSyncs and ClusterObjectSyncs, the way KubeEdge
- * does, so that either cloudcore can go on where the other stopped. A note is made before its object is sent, as long
- * as the API answers at once; when it is slow the object goes first, and the note follows. Acknowledged versions are written later, the last one of each object once in a while. What is sent to whom is
- * decided elsewhere.
+ * does, so that either cloudcore can go on where the other stopped. A note is made before its object is sent, as
+ * long as the API answers at once; when it is slow the object goes first, and the note follows. Acknowledged versions
+ * are written later, the last one of each object once in a while. What is sent to whom is decided elsewhere.
  */
 
 import { setMaxListeners } from 'node:events';
