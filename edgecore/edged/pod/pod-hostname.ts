@@ -8,7 +8,7 @@ const hostnameMax = 64;
 const labelMax = 63;
 
 export function shortHostname(pod: Pod): string {
-  return (pod.spec.hostname || pod.metadata.name).slice(0, labelMax).replace(/[.-]+$/, '');
+  return (pod.spec.hostname || pod.metadata.name).slice(0, labelMax).replace(/(?<![.-])[.-]+$/, '');
 }
 
 /** Undefined for a pod without subdomain: it has no name that others could find it by. */
