@@ -161,6 +161,21 @@ describe('a request', () => {
     expect(clock.sleepers).toBe(0);
   });
 
+  it('is refused while another with its id is open, which still gets its answer', async () => {
+    const { bus } = createBus({ a: wide });
+    const question = envelope('x');
+    const first = bus.request('a', question, { timeoutMs: 1000 });
+    await expect(bus.request('a', question, { timeoutMs: 1000 })).rejects.toMatchObject({
+      detail: { code: 'same-id', module: 'a', msgId: question.header.msg_id },
+    });
+    expect(bus.depths().get('a')).toBe(1);
+    expect(bus.answer(reply(question, 'yes'))).toBe(true);
+    expect((await first).content).toBe('yes');
+    const again = bus.request('a', question, { timeoutMs: 1000 });
+    bus.answer(reply(question, 'once more'));
+    expect((await again).content).toBe('once more');
+  });
+
   it('is refused by a full inbox, and ends with its signal', async () => {
     const { bus } = createBus({ a: { capacity: 1, lanesMax: 1 } });
     const stop = new AbortController();

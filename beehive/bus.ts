@@ -9,7 +9,8 @@
  *    path); different keys run side by side. A handler that fails is logged and counted; the next one runs.
  * 3. `request` sends and resolves with the answer that names the request as its parent, or rejects with
  *    BusError `timeout` or `full`. Answers go by `answer`, past every inbox: a module that waits for one can
- *    always get it, however full its inbox is. No handler waits for a request that only a later envelope of
+ *    always get it, however full its inbox is. While a request is open, no other may have its id: that is a fault
+ *    of the program, and BusError `same-id`. No handler waits for a request that only a later envelope of
  *    its own key could answer.
  * 4. An inbox outlives its module: what was not started when the module stopped waits for the next run.
  * 5. `taps` sees every envelope, read-only and without a promise to see it in time: metrics, debug log, tests.
@@ -105,11 +106,13 @@ export class Bus {
   }
 
   /**
-   * @throws BusError `full` when the module's inbox (or the table of open requests) is, `timeout`;
-   *   CancelledError when the signal is aborted.
+   * @throws BusError `full` when the module's inbox (or the table of open requests) is, `timeout`,
+   *   `same-id`; CancelledError when the signal is aborted.
    */
   async request(to: string, envelope: Envelope, options: RequestOptions): Promise<Envelope> {
     const id = envelope.header.msg_id;
+    if (this.#waiters.has(id))
+      throw new BusError(`a request with the id ${id} is open`, { code: 'same-id', module: to, msgId: id });
     if (this.#waiters.size >= requestsMax)
       throw new BusError('too many open requests', { code: 'full', module: to }, { retry: 'backoff' });
     const done = new AbortController();

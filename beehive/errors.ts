@@ -7,6 +7,7 @@ export class BusError extends HawserError<
   | { code: 'full'; module: string }
   | { code: 'timeout'; module: string; afterMs: number }
   | { code: 'unknown-module'; module: string }
+  | { code: 'same-id'; module: string; msgId: string }
 > {}
 
 /** Trying again cannot help: the daemon ends, prints the message and exits with `exitCode`. */

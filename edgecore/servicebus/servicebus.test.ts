@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Bus } from '#beehive/bus.ts';
-import { systemClock } from '#beehive/clock.ts';
-import { silentLog } from '#beehive/log.ts';
+import { type Clock, ManualClock, systemClock } from '#beehive/clock.ts';
+import { type Log, silentLog } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
 import { acknowledge, type Envelope, newEnvelope, reply } from '#protocol/message.ts';
 import { openDatabase, type Store } from '../store/database.ts';
@@ -46,7 +46,12 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-function start(config: object = {}): void {
+interface Machinery {
+  readonly clock?: Clock;
+  readonly log?: Log;
+}
+
+function start(config: object = {}, { clock = systemClock, log = silentLog }: Machinery = {}): void {
   stop = new AbortController();
   port = 0;
   bus = new Bus({ clock: systemClock, log: silentLog });
@@ -56,7 +61,7 @@ function start(config: object = {}): void {
   const listening = (opened: number) => {
     port = opened;
   };
-  const components = { bus, store, clock: systemClock, log: silentLog, metrics: createMetrics(), listening };
+  const components = { bus, store, clock, log, metrics: createMetrics(), listening };
   const take = async (envelope: Envelope) => {
     up.push(envelope);
     const said = answer(envelope);
@@ -180,6 +185,34 @@ describe('apps', () => {
     expect(await post(request, { authorization: 'Bearer wrong' })).toMatchObject({ status: 401 });
     expect(up).toEqual([]);
     expect(await post(request, { authorization: 'Bearer s3cret' })).toMatchObject({ status: 200, code: 200 });
+  });
+
+  it('are served once the port is free, when another has it; rules go on meanwhile', async () => {
+    const holder = createTcpServer();
+    await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
+    const { port: taken } = holder.address() as AddressInfo;
+    const said: object[] = [];
+    const log: Log = {
+      ...silentLog,
+      warn: (fields, text) => void (text.includes('modules.serviceBus.port') && said.push(fields)),
+      child: () => log,
+    };
+    const clock = new ManualClock();
+    answer = (envelope) => reply(envelope, 'yes');
+    start({ port: taken }, { clock, log });
+    say('start', 'http://a//b');
+    await expect.poll(() => said).toMatchObject([{ host: '127.0.0.1', port: taken }]);
+    await clock.advance(30_000);
+    expect(await answered(say('POST', `${appPort()}:/api`, {}))).toMatchObject({ status: 200 });
+    expect(port).toBe(0);
+    await new Promise((resolve) => holder.close(resolve));
+    const opened = async () => {
+      await clock.advance(30_000);
+      return port;
+    };
+    await expect.poll(opened).toBe(taken);
+    expect(await post(request)).toMatchObject({ code: 200, body: 'yes' });
+    expect(said).toHaveLength(1);
   });
 
   it('reach it on loopback, unless it wants a token', () => {

@@ -107,7 +107,7 @@ export function parseStat(stat: string): { readonly cpuNanoseconds: number; read
 
 /** Threads, as they are what the kernel's limit counts. */
 function threadsOf(loadavg: string): number {
-  return Number(/\d+\/(\d+)/.exec(loadavg)?.[1] ?? 0);
+  return Number(/\/(\d+)/.exec(loadavg)?.[1] ?? 0);
 }
 
 export function parseInterfaces(text: string, routes = ''): readonly InterfaceUse[] {

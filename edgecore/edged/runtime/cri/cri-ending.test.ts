@@ -1,6 +1,7 @@
 /**
  * A container that ends by itself while containerd 1.6 kills it: the shim is gone, the call fails with "ttrpc:
- * closed", and a later call finds it ended. The answers are containerd's, recorded; the race itself cannot be made.
+ * closed", and a later call finds it ended. The race cannot be made at will, so the answers are made up: they hold
+ * what the runtime's code looks for, in the form of containerd's own messages.
  */
 
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -16,7 +17,7 @@ const shimGone = 'failed to stop container "c1": failed to kill container "c1": 
 const refused = 'failed to stop container "c1": context deadline exceeded: unknown';
 
 /** What the runtime says to the calls of one method, one after the other; `undefined` is an empty answer. */
-class RecordedClient implements CriClient {
+class ScriptedClient implements CriClient {
   readonly asked: string[] = [];
   readonly #refusals = new Map<string, (string | undefined)[]>();
 
@@ -32,7 +33,7 @@ class RecordedClient implements CriClient {
     this.asked.push(method);
     const refusal = this.#refusals.get(method)?.shift();
     if (refusal !== undefined) throw new CriError(refusal, { code: 'cri', status: 'UNKNOWN', method });
-    return answer.parse(recorded[method] ?? {});
+    return answer.parse(answers[method] ?? {});
   }
 
   // biome-ignore lint/correctness/useYield: this runtime has no such stream.
@@ -44,7 +45,7 @@ class RecordedClient implements CriClient {
 }
 
 const common = { created_at: '1700000000000000000', labels: { [label.instance]: instance } };
-const recorded: Readonly<Record<string, object>> = {
+const answers: Readonly<Record<string, object>> = {
   'RuntimeService/ListContainers': {
     containers: [
       {
@@ -80,12 +81,12 @@ describe('a container that ends while it is stopped', () => {
     return work;
   }
   let clock: ManualClock;
-  let client: RecordedClient;
+  let client: ScriptedClient;
   let runtime: RuntimeService;
 
   beforeEach(() => {
     clock = new ManualClock();
-    client = new RecordedClient();
+    client = new ScriptedClient();
     runtime = createCriRuntime({ socket: '', protoFile: '', instance }, { clock, log: silentLog }, client);
   });
 
