@@ -39,6 +39,7 @@ export const joinFlags = hookFlags.extend({
   certport: z.number(),
   labels: z.string().transform(splitLabels).optional(),
   remoteRuntimeEndpoint: z.string().optional(),
+  cgroupdriver: z.enum(['systemd', 'cgroupfs']).optional(),
   runtime,
   hubProtocol: z.enum(['websocket', 'quic']),
   set: z.array(z.string()),

@@ -158,7 +158,12 @@ addIgnored(program.command('join'), withoutEffect.join)
       .choices(['websocket', 'quic'])
       .default('websocket'),
   )
-  .option('--cgroupdriver <driver>', 'accepted for compatibility: the runtime is asked for its driver')
+  .addOption(
+    new Option(
+      '--cgroupdriver <driver>',
+      "must be the container runtime's own, which is used without this",
+    ).choices(['systemd', 'cgroupfs']),
+  )
   .option('--certPath <dir>', 'accepted for compatibility: see --data-dir')
   .option('--set <path=value>', 'change a field of edgecore.yaml (may be repeated)', collect, [])
   .option(...preRunFlag)
@@ -182,6 +187,7 @@ addIgnored(program.command('join'), withoutEffect.join)
         nodeName: flags.edgenodeName,
         certPort: flags.certport,
         runtimeEndpoint: flags.remoteRuntimeEndpoint,
+        cgroupDriver: flags.cgroupdriver,
         cloudcoreIpPort: flags.cloudcoreIpport,
       },
       join,

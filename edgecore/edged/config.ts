@@ -29,6 +29,8 @@ const kubeletConfigSchema = z.strictObject({
   nodeLeaseDurationSeconds: z.number().int().positive().default(40),
   readOnlyPort: z.number().int().min(0).max(65535).default(10350),
   containerRuntimeEndpoint: z.string().default('unix:///run/containerd/containerd.sock'),
+  /** Only compared: the container runtime's own driver is used. */
+  cgroupDriver: z.enum(['systemd', 'cgroupfs']).optional(),
   podLogsDir: z.string().default('/var/log/pods'),
   /** Servers for pods whose dnsPolicy is ClusterFirst; none: they get the machine's resolver. */
   clusterDNS: z.array(z.string()).default([]),
@@ -97,7 +99,6 @@ export const edgedUnusedFields: readonly string[] = [
     'apiVersion',
     'authentication',
     'authorization',
-    'cgroupDriver',
     'cgroupRoot',
     'cgroupsPerQOS',
     'configMapAndSecretChangeDetectionStrategy',

@@ -148,6 +148,7 @@ async function checkMachine(
     dataDir: layout.libDir,
     runtime: 'process',
     runtimeEndpoint: defaultRuntimeEndpoint,
+    cgroupDriver: undefined,
     nodeName: undefined,
     ports: running.includes(true) ? [] : ports,
     cloud: undefined,

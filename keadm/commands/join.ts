@@ -40,6 +40,8 @@ export interface JoinOptions {
   readonly dataDir?: string | undefined;
   readonly runtime?: 'auto' | 'process' | 'cri' | undefined;
   readonly runtimeEndpoint?: string | undefined;
+  /** Pre-flight compares it with the runtime's. */
+  readonly cgroupDriver?: Plan['cgroupDriver'];
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly set?: readonly string[] | undefined;
   /** Names of pre-flight checks whose failure does not matter, or `all`. */
@@ -118,6 +120,7 @@ function joinPlan(options: JoinOptions, cloud: { host: string; port: number }, l
     dataDir: layout.libDir,
     runtime: options.runtime ?? 'auto',
     runtimeEndpoint: options.runtimeEndpoint ?? defaultRuntimeEndpoint,
+    cgroupDriver: options.cgroupDriver,
     nodeName: options.nodeName,
     ports: [],
     cloud: { host: cloud.host, ports: [cloud.port, options.certPort ?? defaultCertPort] },

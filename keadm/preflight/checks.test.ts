@@ -26,6 +26,7 @@ const fine: Facts = {
   hostName: 'kitchen',
   kubelet: false,
   runtimeAt: '/run/containerd/containerd.sock',
+  runtimeCgroupDriver: undefined,
   missingTools: [],
   namespaceRefused: undefined,
   ports: [{ port: 10000, host: '0.0.0.0', use: 'CloudHub', change: '--set x=PORT', free: true }],
@@ -36,6 +37,7 @@ const edge: Plan = {
   dataDir: '/var/lib/kubeedge',
   runtime: 'cri',
   runtimeEndpoint: 'unix:///run/containerd/containerd.sock',
+  cgroupDriver: undefined,
   nodeName: undefined,
   ports: [],
   cloud: undefined,
@@ -53,6 +55,32 @@ function found(
 }
 
 const words = 'cgroup_enable=cpuset cgroup_memory=1 cgroup_enable=memory';
+
+describe('the cgroup driver', () => {
+  it.each([
+    ['systemd', 'cgroupfs', /SystemdCgroup = true/],
+    ['cgroupfs', 'systemd', /SystemdCgroup = false/],
+  ] as const)('%s asked of a runtime with %s: both are named, and the fix', (asked, used, fix) => {
+    const findings = check({ ...fine, runtimeCgroupDriver: used }, { ...edge, cgroupDriver: asked });
+    expect(findings.filter(({ verdict }) => verdict !== 'pass')).toEqual([
+      {
+        name: 'cgroup-driver',
+        subject: 'runtime',
+        verdict: 'fail',
+        text: `${asked} is asked for, and the container runtime uses ${used}`,
+        fix: expect.stringMatching(fix),
+      },
+    ]);
+  });
+
+  it.each([
+    ['nothing asked', undefined, 'systemd'],
+    ['the same', 'systemd', 'systemd'],
+    ['no runtime that tells', 'systemd', undefined],
+  ] as const)('%s: all is well', (_, cgroupDriver, runtimeCgroupDriver) => {
+    expect(found({ runtimeCgroupDriver }, { cgroupDriver })).toEqual([]);
+  });
+});
 
 describe('the checks', () => {
   it('find nothing on a machine that is well, and show each all the same', () => {

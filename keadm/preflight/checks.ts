@@ -1,5 +1,6 @@
 /** Judges what is known of a machine: facts in, findings out, nothing read and nothing changed. */
 
+import { driverFix } from '#edgecore/edged/runtime/cri/cgroups.ts';
 import type { Facts } from './facts.ts';
 import { type Finding, finding, pass, type Subject } from './finding.ts';
 import { checkNetwork } from './network-checks.ts';
@@ -26,7 +27,14 @@ const nodeNamePattern = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9](
 /** In the order in which people fix things: the machine, its kernel, then the network. */
 export function check(facts: Facts, plan: Plan): Finding[] {
   const machine: Check[] = [checkArch, checkCpu, checkMemory, checkDisk, checkPids, checkClock, checkSwap];
-  const edge: Check[] = [checkMemoryCgroup, checkName, checkKubelet, checkRuntime, checkTools];
+  const edge: Check[] = [
+    checkMemoryCgroup,
+    checkName,
+    checkKubelet,
+    checkRuntime,
+    checkCgroupDriver,
+    checkTools,
+  ];
   const checks = [...machine, ...(plan.role === 'edge' ? edge : []), checkSeLinux];
   return [...checks.map((each) => each(facts, plan)), ...checkNetwork(facts, plan)];
 }
@@ -140,6 +148,16 @@ function checkRuntime({ runtimeAt }: Facts, { runtime, runtimeEndpoint }: Plan):
   const text = `nothing answers at ${runtimeEndpoint}`;
   const fix =
     'start containerd or CRI-O, name its socket with --remote-runtime-endpoint, or use --runtime process';
+  return finding(name, 'runtime', 'fail', text, fix);
+}
+
+function checkCgroupDriver({ runtimeCgroupDriver: used }: Facts, { cgroupDriver: asked }: Plan): Finding {
+  const name = 'cgroup-driver';
+  if (asked === undefined) return pass(name, 'runtime', "the runtime's own");
+  if (used === undefined) return pass(name, 'runtime', `${asked} is asked for; no runtime says otherwise`);
+  if (used === asked) return pass(name, 'runtime', asked);
+  const text = `${asked} is asked for, and the container runtime uses ${used}`;
+  const fix = `leave out --cgroupdriver (cgroupDriver in edgecore.yaml), or ${driverFix(asked)}`;
   return finding(name, 'runtime', 'fail', text, fix);
 }
 

@@ -7,8 +7,10 @@ import { arch, availableParallelism, hostname } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '#beehive/clock.ts';
+import { silentLog } from '#beehive/log.ts';
 import { packageRoot } from '#beehive/package-root.ts';
-import { runtimeSockets } from '#edgecore/edged/runtime/choose-runtime.ts';
+import { protoFileOf, runtimeSockets } from '#edgecore/edged/runtime/choose-runtime.ts';
+import type { CgroupDriver } from '#edgecore/edged/runtime/cri/cgroups.ts';
 import { type CloudFacts, firstAnswering, type PortFacts, readCloud, readPorts } from './network-facts.ts';
 import type { Plan } from './plan.ts';
 
@@ -38,6 +40,8 @@ export interface MachineFacts {
   readonly kubelet: boolean;
   /** Where a container runtime answers. */
   readonly runtimeAt: string | undefined;
+  /** Of the runtime; undefined: not told, or nobody asked for one. */
+  readonly runtimeCgroupDriver: CgroupDriver | undefined;
   readonly missingTools: readonly string[];
   /** Undefined: it can be had. */
   readonly namespaceRefused: string | undefined;
@@ -107,9 +111,20 @@ async function readMachine(plan: Plan, clock: Clock, root: string): Promise<Mach
     installedMs: installed.mtimeMs,
     hostName: hostname(),
     runtimeAt,
+    runtimeCgroupDriver: await readRuntimeDriver(plan, runtimeAt, clock),
     missingTools: missing,
     namespaceRefused: refused,
   };
+}
+
+async function readRuntimeDriver(
+  { cgroupDriver, runtime }: Plan,
+  socket: string | undefined,
+  clock: Clock,
+): Promise<CgroupDriver | undefined> {
+  if (cgroupDriver === undefined || runtime === 'process' || socket === undefined) return undefined;
+  const { cgroupDriverAt } = await import('#edgecore/edged/runtime/cri/cgroup-driver.ts');
+  return cgroupDriverAt({ socket, protoFile: protoFileOf(packageRoot()) }, { clock, log: silentLog });
 }
 
 type ReadText = (path: string) => Promise<string | undefined>;

@@ -1,5 +1,7 @@
 /** What keadm is about to set up, as far as pre-flight must know it. */
 
+import type { CgroupDriver } from '#edgecore/edged/runtime/cri/cgroups.ts';
+
 export interface PlannedPort {
   readonly port: number;
   readonly host: string;
@@ -21,6 +23,8 @@ export interface Plan {
   readonly runtime: 'auto' | 'process' | 'cri';
   /** `unix:///run/…` or a path. */
   readonly runtimeEndpoint: string;
+  /** Undefined: the runtime's own is used. */
+  readonly cgroupDriver: CgroupDriver | undefined;
   /** Undefined: the host name is taken. */
   readonly nodeName: string | undefined;
   readonly ports: readonly PlannedPort[];

@@ -39,7 +39,7 @@ export async function chooseRuntime(
   components: { clock: Clock; log: Log },
   usual: readonly string[] = usualSockets,
 ): Promise<RuntimeService> {
-  const { containerLogMaxSize, containerLogMaxFiles } = config.tailoredKubeletConfig;
+  const { containerLogMaxSize, containerLogMaxFiles, cgroupDriver } = config.tailoredKubeletConfig;
   const root = processRuntimeRoot(config.rootDirectory);
   const mark = markOf(config.rootDirectory);
   const socket = config.runtime === 'process' ? undefined : await socketOf(config, usual, components.clock);
@@ -52,7 +52,7 @@ export async function chooseRuntime(
       rmSync(root, { recursive: true, force: true });
     }
     const { createCriRuntime } = await import('./cri/cri-runtime.ts');
-    return createCriRuntime({ socket, protoFile: files.protoFile, instance }, components);
+    return createCriRuntime({ socket, protoFile: files.protoFile, instance, cgroupDriver }, components);
   }
   rmSync(mark, { force: true });
   const bytesMax = parseQuantity(containerLogMaxSize);

@@ -50,3 +50,9 @@ export function driverFromInfo(info: Readonly<Record<string, string>>): CgroupDr
   if (found.length === 0) return undefined;
   return found.includes('true') ? 'systemd' : 'cgroupfs';
 }
+
+/** How a runtime is given that driver. */
+export function driverFix(wanted: CgroupDriver): string {
+  const [containerd, crio] = wanted === 'systemd' ? ['true', 'systemd'] : ['false', 'cgroupfs'];
+  return `give the runtime that driver (containerd: SystemdCgroup = ${containerd} under runc's options; CRI-O: cgroup_manager = "${crio}") and restart it`;
+}

@@ -7,7 +7,7 @@
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { ManualClock } from '#beehive/clock.ts';
-import { silentLog } from '#beehive/log.ts';
+import { type Log, silentLog } from '#beehive/log.ts';
 import { label, type RuntimeEvent } from '../runtime-service.ts';
 import { type CriClient, CriError, type CriMethod } from './cri-client.ts';
 import { createCriRuntime } from './cri-runtime.ts';
@@ -118,19 +118,37 @@ describe('CRI-O', () => {
     expect([usesImages, rotatesLogs]).toEqual([true, false]);
   });
 
+  const sandbox = {
+    podUid: 'u-1',
+    podName: 'p',
+    podNamespace: 'default',
+    attempt: 0,
+    hostname: 'p',
+    logDirectory: '/tmp',
+    hostNetwork: false,
+    labels: {},
+    annotations: {},
+  };
+
+  it.each([
+    ['cgroupfs', [{ configured: 'cgroupfs', used: 'systemd' }]],
+    ['systemd', []],
+    [undefined, []],
+  ] as const)('uses its own cgroup driver, warning when %s is configured', async (cgroupDriver, warnings) => {
+    const client = new CrioClient();
+    const warned: unknown[] = [];
+    const log: Log = { ...silentLog, warn: (fields: unknown) => warned.push(fields), child: () => log };
+    const options = { socket: '', protoFile: '', instance, cgroupDriver };
+    const runtime = createCriRuntime(options, { clock: new ManualClock(), log }, client);
+    await runtime.runPodSandbox(sandbox);
+    const run = client.asked.find((it) => it.method === 'RuntimeService/RunPodSandbox')?.request;
+    expect(run).toMatchObject({ config: { linux: { cgroup_parent: 'hawser-besteffort-podu_1.slice' } } });
+    expect(warned).toEqual(warnings);
+  });
+
   it('is asked for its cgroup driver, which names the cgroups of pods', async () => {
     const { client, runtime } = setUp();
-    await runtime.runPodSandbox({
-      podUid: 'u-1',
-      podName: 'p',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'p',
-      logDirectory: '/tmp',
-      hostNetwork: false,
-      labels: {},
-      annotations: {},
-    });
+    await runtime.runPodSandbox(sandbox);
     const run = client.asked.find((it) => it.method === 'RuntimeService/RunPodSandbox')?.request;
     expect(run).toMatchObject({ config: { linux: { cgroup_parent: 'hawser-besteffort-podu_1.slice' } } });
   });

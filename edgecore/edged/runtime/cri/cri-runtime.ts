@@ -30,7 +30,8 @@ import {
   type SandboxStatus,
   type StreamSession,
 } from '../runtime-service.ts';
-import { type Cgroups, createCgroups, driverFromInfo } from './cgroups.ts';
+import { readCgroupDriver } from './cgroup-driver.ts';
+import { type CgroupDriver, type Cgroups, createCgroups, driverFix } from './cgroups.ts';
 import { containerOf, sandboxOf, statusOf } from './cri-answers.ts';
 import { CriCalls, notFound, unlessGone } from './cri-calls.ts';
 import { type CriClient, createCriClient } from './cri-client.ts';
@@ -53,6 +54,8 @@ export interface CriRuntimeOptions {
   readonly protoFile: string;
   /** Our mark on everything that is created. */
   readonly instance: string;
+  /** What edgecore.yaml says; the runtime's own is used all the same. */
+  readonly cgroupDriver?: CgroupDriver | undefined;
 }
 
 type SandboxRecord = Pick<SandboxRequest, 'metadata' | 'labels' | 'annotations'> & {
@@ -74,6 +77,8 @@ export function createCriRuntime(
 class CriRuntime implements RuntimeService {
   readonly #instance: string;
   readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #configuredDriver: CgroupDriver | undefined;
   readonly #client: CriClient;
   readonly #calls: CriCalls;
   readonly #images: CriImages;
@@ -86,13 +91,15 @@ class CriRuntime implements RuntimeService {
   constructor(options: CriRuntimeOptions, client: CriClient, { clock, log }: { clock: Clock; log: Log }) {
     this.#instance = options.instance;
     this.#clock = clock;
+    this.#log = log.child({ module: 'cri-runtime' });
+    this.#configuredDriver = options.cgroupDriver;
     this.#client = client;
     this.#calls = new CriCalls(client);
     this.#images = new CriImages(this.#calls);
     this.#events = new CriEvents({
       client,
       clock,
-      log: log.child({ module: 'cri-runtime' }),
+      log: this.#log,
       instance: options.instance,
       list: async () => [await this.listPodSandboxes(), await this.listContainers()],
       signal: this.#closed.signal,
@@ -412,26 +419,21 @@ class CriRuntime implements RuntimeService {
 
   /** The driver is the runtime's; asked once, again after a failure. */
   #podCgroups(): Promise<Cgroups> {
-    this.#cgroups ??= this.#askDriver().then(createCgroups);
+    this.#cgroups ??= this.#driver().then(createCgroups);
     this.#cgroups.catch(() => {
       this.#cgroups = undefined;
     });
     return this.#cgroups;
   }
 
-  async #askDriver(): Promise<'systemd' | 'cgroupfs'> {
-    try {
-      const method = 'RuntimeService/RuntimeConfig';
-      const { linux } = await this.#calls.read(method, {}, messages.runtimeConfigAnswer);
-      if (linux) return linux.cgroup_driver === 'SYSTEMD' ? 'systemd' : 'cgroupfs';
-    } catch (error) {
-      if (!(error instanceof RuntimeError && error.code === 'unsupported')) throw error;
-    }
-    const { info } = await this.#calls.read(
-      'RuntimeService/Status',
-      { verbose: true },
-      messages.statusAnswer,
-    );
-    return driverFromInfo(info) ?? 'cgroupfs';
+  async #driver(): Promise<CgroupDriver> {
+    const used = (await readCgroupDriver(this.#calls)) ?? 'cgroupfs';
+    const configured = this.#configuredDriver;
+    if (configured !== undefined && configured !== used)
+      this.#log.warn(
+        { configured, used },
+        `tailoredKubeletConfig.cgroupDriver is not the driver of the container runtime, which is used; remove the field, or ${driverFix(configured)}`,
+      );
+    return used;
   }
 }
