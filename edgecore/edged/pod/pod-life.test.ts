@@ -65,6 +65,21 @@ describe('the end of a pod', () => {
     });
   });
 
+  it('stays ended after a restart that came before the cloud heard of it', async () => {
+    const pod = pods.pod({});
+    pods.work(pod).fail({ phase: 'Failed', reason: 'Evicted', message: 'no memory' });
+    const before = pods.statuses().length;
+    pods.work(pod);
+    pods.work(pods.pod({}, { name: 'next', uid: 'v' }));
+    await pods.until(() => pods.last('next')?.ready, 'another pod of another uid');
+    await pods.clock.advance(120_000);
+    expect(pods.statuses().length).toBeGreaterThan(before + 1);
+    expect(new Set(pods.statuses().map((it) => `${it.phase} ${it.reason}`))).toEqual(
+      new Set(['Failed Evicted']),
+    );
+    expect(pods.calls('start')).toHaveLength(1);
+  });
+
   it('ends sidecars after what they serve, the last one first, within one grace', async () => {
     const sidecar = (name: string) => ({ name, image, restartPolicy: 'Always' });
     pods.runtime.handle.ignoreTerm('main');

@@ -23,6 +23,7 @@ import type { ImagePulls } from '../images/image-pulls.ts';
 import { PodImages } from '../images/pod-images.ts';
 import { PodProbes } from '../probes/pod-probes.ts';
 import { type DnsConfig, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
+import { isStatic } from '../static/static-pod-files.ts';
 import type { ContainerMountsParts } from '../volumes/container-mounts.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import {
@@ -42,6 +43,7 @@ import { PodObserver } from './pod-observer.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
 import { retryMaxMs, retryMs, type StartFailure, StartFailures, sandboxKey } from './start-failures.ts';
 import type { StatusReporter } from './status-sender.ts';
+import { keepVerdict, keptVerdict } from './verdict-file.ts';
 
 export interface PodWorkerComponents extends ContainerMountsParts {
   readonly runtime: RuntimeService;
@@ -108,6 +110,7 @@ export class PodWorker {
     this.#hooks = new ContainerHooks(components, () => this.poke());
     this.#stops = new ContainerStops({ ...components, log: this.#log }, this.#hooks, () => this.poke());
     this.#noteEnded();
+    this.#recall();
     this.#noteEnding();
   }
 
@@ -133,6 +136,12 @@ export class PodWorker {
   fail(verdict: PodVerdict): void {
     if (this.#over !== undefined || this.#ending.signal.aborted) return;
     this.#over = { verdict, told: false };
+    try {
+      if (!isStatic(this.#pod)) keepVerdict(this.#with.podDirectory(this.#pod.metadata.uid), verdict);
+    } catch (error) {
+      // The disk may be what is short: the pod ends all the same.
+      this.#log.warn({ err: error }, 'the end of the pod cannot be kept for after a restart');
+    }
     this.#stops.podEnds();
     this.#log.info({ reason: verdict.reason }, 'the pod is ended');
     this.poke();
@@ -454,6 +463,14 @@ export class PodWorker {
     const { phase, reason, message } = this.#pod.status ?? {};
     if (this.#over !== undefined || (phase !== 'Failed' && phase !== 'Succeeded')) return;
     this.#over = { verdict: { phase, reason: reason ?? '', message: message ?? '' }, told: true };
+    this.#stops.podEnds();
+  }
+
+  /** Ended by us before a restart, and perhaps not yet reported. */
+  #recall(): void {
+    const verdict = keptVerdict(this.#with.podDirectory(this.#pod.metadata.uid));
+    if (this.#over !== undefined || verdict === undefined) return;
+    this.#over = { verdict, told: false };
     this.#stops.podEnds();
   }
 
