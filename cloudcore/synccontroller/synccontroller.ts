@@ -47,8 +47,8 @@ export const syncLimits = {
    * before cloudcore is back, should it be killed in that moment, goes with the edge's next report (upstream-pods.ts).
    */
   noteWaitMs: 100,
-  /** Notes that are made at once: more would keep all else that cloudcore asks of the API waiting. */
-  notesAtOnceMax: 8,
+  /** Notes that are made at once: more keep all else that is asked of the API waiting, the creations themselves first. */
+  notesAtOnceMax: 2,
   /** How long a stop waits for the notes of what has been sent. */
   stopWaitMs: 3_000,
   /** An object that is sent is soon acknowledged, and often changed again: one write says both. */
@@ -112,7 +112,7 @@ export class SyncController implements Module, DeliveryLedger {
       return informer;
     });
     // Few: nobody waits for these, and pods that are created at the same moment need the API more.
-    this.#writes = new WorkQueue({ name: 'objectsyncs', workersMax: 4, retry }, parts);
+    this.#writes = new WorkQueue({ name: 'objectsyncs', workersMax: 2, retry }, parts);
     this.#nodes = new WorkQueue({ name: 'nodes with objectsyncs', workersMax: 4, retry }, parts);
     this.#moved = new MovedNodes({
       ...parts,
