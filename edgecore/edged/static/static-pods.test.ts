@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -80,9 +80,14 @@ describe('static pods', () => {
       edged.run(stop.signal, () => {}),
     ];
   }
+  /** At once, since the clock of these tests gives an editor no time for the steps of its writing. */
+  async function write(file: string, text: string): Promise<void> {
+    await writeFile(join(directory, file), text, { mode: 0o644 });
+    await rename(join(directory, file), join(manifests, file));
+  }
   const put = (file: string, command = 'run', name = 'web') =>
-    writeFile(
-      join(manifests, file),
+    write(
+      file,
       JSON.stringify({
         apiVersion: 'v1',
         kind: 'Pod',
@@ -92,7 +97,6 @@ describe('static pods', () => {
           containers: [{ name: 'main', image: 'i', command: [command] }],
         },
       }),
-      { mode: 0o644 },
     );
   const until = (holds: () => unknown, what: string) => cloud.until(() => Boolean(holds()), clock, what);
   const calls = (verb: string) => runtime.handle.calls.filter((it) => it.startsWith(`${verb} `));
@@ -229,7 +233,7 @@ describe('static pods', () => {
     await put('web.yaml');
     start();
     await until(() => calls('start').length === 1, 'started');
-    await writeFile(join(manifests, 'web.yaml'), 'kind: [');
+    await write('web.yaml', 'kind: [');
     await put('next.yaml', 'run', 'next');
     await until(() => calls('start').length === 2, 'the other');
     await until(() => warned.length > 0, 'said');
