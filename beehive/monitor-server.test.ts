@@ -1,18 +1,11 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
+import { freePort } from '#test/free-port.ts';
 import { ManualClock } from './clock.ts';
 import { type Log, silentLog } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { createMonitorServer } from './monitor-server.ts';
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test('tells health, readiness with what is missing, and metrics', async () => {
   const port = await freePort();

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTestAuthority } from '#test/certificates.ts';
+import { freePort } from '#test/free-port.ts';
 import { covers } from './broker-access.ts';
-import { client, closed, freePort, TestBus } from './test-bus.ts';
+import { client, closed, TestBus } from './test-bus.ts';
 
 let edge: TestBus;
 let port: number;

@@ -4,7 +4,8 @@ import { connect as connectSocket, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { brokerLimits } from '#protocol/limits.ts';
-import { client, closed, freePort, TestBus, type TestClient } from './test-bus.ts';
+import { freePort } from '#test/free-port.ts';
+import { client, closed, TestBus, type TestClient } from './test-bus.ts';
 
 const clock = new ManualClock();
 let edge: TestBus;

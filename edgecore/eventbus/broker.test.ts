@@ -1,7 +1,8 @@
 import { connect as connectSocket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { brokerLimits } from '#protocol/limits.ts';
-import { client, closed, freePort, TestBus } from './test-bus.ts';
+import { freePort } from '#test/free-port.ts';
+import { client, closed, TestBus } from './test-bus.ts';
 
 let edge: TestBus;
 let port: number;

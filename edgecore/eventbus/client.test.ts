@@ -10,8 +10,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTestAuthority } from '#test/certificates.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { MosquittoBroker, mosquittoMissing } from '#test/fixtures/mosquitto.ts';
+import { freePort } from '#test/free-port.ts';
 import { brokerAnswers } from './client.ts';
-import { client, freePort, TestBus } from './test-bus.ts';
+import { client, TestBus } from './test-bus.ts';
 
 const login = { username: 'edge', password: 's3cret' };
 

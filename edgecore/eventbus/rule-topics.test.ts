@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newEnvelope } from '#protocol/message.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { MosquittoBroker, mosquittoMissing } from '#test/fixtures/mosquitto.ts';
-import { client, freePort, TestBus } from './test-bus.ts';
+import { freePort } from '#test/free-port.ts';
+import { client, TestBus } from './test-bus.ts';
 
 let edge: TestBus;
 let port: number;

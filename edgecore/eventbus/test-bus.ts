@@ -1,7 +1,6 @@
 /** For tests: EventBus on a real store, bus and brokers, with its neighbours' inboxes open to look into. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type MqttClient } from 'mqtt';
@@ -98,15 +97,6 @@ export class TestBus {
     const line = (await this.#metrics.text()).split('\n').find((text) => text.includes(labels));
     return Number(line?.split(' ').at(-1) ?? 0);
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 export interface TestClient {

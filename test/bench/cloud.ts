@@ -8,7 +8,7 @@ import { readToken } from '#keadm/commands/gettoken.ts';
 import { init } from '#keadm/commands/init.ts';
 import { createHost, type Host } from '#keadm/host.ts';
 import { cloudLayout } from '#keadm/layout.ts';
-import { freePorts } from '../e2e/workspace.ts';
+import { freePorts } from '#test/free-port.ts';
 import { Processes } from './processes.ts';
 
 export interface BenchCloud {

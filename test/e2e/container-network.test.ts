@@ -11,9 +11,10 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
+import { freePorts } from '#test/free-port.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
-import { eventually, freePorts, Workspace } from './workspace.ts';
+import { eventually, Workspace } from './workspace.ts';
 
 const namespace = 'default';
 const node = 'network-1';

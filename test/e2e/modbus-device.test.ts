@@ -10,10 +10,11 @@ import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { packageRoot } from '#beehive/package-root.ts';
+import { freePorts } from '#test/free-port.ts';
 import { describeUnless, needsCluster } from '../describe-unless.ts';
 import { kubectlFile, needsKubectl, runKubectl } from '../kubectl.ts';
 import { type ModbusDevice, needsModbusServer, startModbusDevice } from '../modbus-device.ts';
-import { eventually, freePorts, Workspace } from './workspace.ts';
+import { eventually, Workspace } from './workspace.ts';
 
 const missing = needsKubectl ?? needsModbusServer;
 const apis: readonly [name: string, missing: string | undefined, kubeConfig: string | undefined][] = [

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '#beehive/package-root.ts';
-import { freePorts, runCommand, Workspace } from './workspace.ts';
+import { freePorts } from '#test/free-port.ts';
+import { runCommand, Workspace } from './workspace.ts';
 
 describe('refusals', () => {
   let space: Workspace;

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { askHttp, HttpTarget } from '#test/fixtures/http-target.ts';
 import { MosquittoBroker, MosquittoSubscriber, mosquittoPublish } from '#test/fixtures/mosquitto.ts';
-import { eventually, freePorts, Workspace } from './workspace.ts';
+import { freePorts } from '#test/free-port.ts';
+import { eventually, Workspace } from './workspace.ts';
 
 const rulesVersion = 'rules.kubeedge.io/v1';
 const megabyte = 1024 * 1024;

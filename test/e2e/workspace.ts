@@ -5,13 +5,13 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '#beehive/package-root.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { serviceStateSchema } from '#keadm/service/supervise.ts';
+import { freePorts } from '#test/free-port.ts';
 
 export interface CommandResult {
   readonly code: number;
@@ -168,26 +168,6 @@ export function runCommand(command: string, args: readonly string[], cwd: string
     child.on('error', reject);
     child.on('close', (code) => resolve({ code: code ?? 1, stdout, stderr }));
   });
-}
-
-/** Ports that were free a moment ago, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer();
-      return new Promise<typeof server>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(0, '127.0.0.1', () => resolve(server));
-      });
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('no port');
-    return address.port;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 /** Asks again until `read` gives something; the last refusal's reason stands in the error. */

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RunningServer } from '#apiserver/testing/running-server.ts';
-import { client, closed, freePort, TestBus } from '#edgecore/eventbus/test-bus.ts';
+import { client, closed, TestBus } from '#edgecore/eventbus/test-bus.ts';
 import { brokerLimits } from '#protocol/limits.ts';
+import { freePort } from '#test/free-port.ts';
 import { readSources } from '#test/tidy/sources.ts';
 import { enter, openDoors, rest } from './doors.ts';
 

@@ -1,7 +1,7 @@
 /** Every listener of ours with short times, as a stranger finds it: how to reach it, and what it must not allow. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect as connectPlain, createServer, type Socket } from 'node:net';
+import { connect as connectPlain, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
@@ -22,6 +22,7 @@ import { createStatsServer } from '#edgecore/edged/stats/stats-server.ts';
 import { bootstrapLimits, listenerLimits, monitorLimits } from '#protocol/limits.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { createTestAuthority } from '#test/certificates.ts';
+import { freePort } from '#test/free-port.ts';
 import { ruleDoors } from './rule-doors.ts';
 
 export interface Door {
@@ -254,13 +255,4 @@ export function rest(socket: Socket): Promise<string> {
     });
     socket.on('close', () => resolve(text));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

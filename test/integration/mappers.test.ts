@@ -14,6 +14,7 @@ import { ModbusDriver } from '#mapper/modbus/modbus-driver.ts';
 import { type MapperConfig, mapperFormat } from '#mapper/sdk/config.ts';
 import { runMapper } from '#mapper/sdk/mapper.ts';
 import { ThermometerDriver } from '#mapper/thermometer/thermometer-driver.ts';
+import { freePort } from '#test/free-port.ts';
 import { describeUnless } from '../describe-unless.ts';
 import { needsModbusServer, startModbusDevice } from '../modbus-device.ts';
 
@@ -337,13 +338,4 @@ function states(): string[] {
   return edge.published.flatMap(({ topic, body }) =>
     topic.endsWith('state/update/result') ? [String(Object(body).device?.state)] : [],
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

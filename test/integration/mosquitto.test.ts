@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
 import type { EventBusConfig } from '#edgecore/eventbus/config.ts';
-import { client, freePort } from '#edgecore/eventbus/test-bus.ts';
+import { client } from '#edgecore/eventbus/test-bus.ts';
 import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { createTestAuthority } from '#test/certificates.ts';
@@ -25,6 +25,7 @@ import {
   mosquittoMissing,
   mosquittoPublish,
 } from '#test/fixtures/mosquitto.ts';
+import { freePort } from '#test/free-port.ts';
 import { TcpPath } from '#test/tcp-path.ts';
 
 const node = 'edge-1';

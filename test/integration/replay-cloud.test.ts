@@ -8,13 +8,14 @@ import { expect, test } from 'vitest';
 import { ManualClock, systemClock } from '#beehive/clock.ts';
 import { seededRandom } from '#beehive/random.ts';
 import { createMemoryRuntime } from '#edgecore/edged/runtime/memory-runtime.ts';
-import { client, freePort, type TestClient } from '#edgecore/eventbus/test-bus.ts';
+import { client, type TestClient } from '#edgecore/eventbus/test-bus.ts';
 import type { Envelope } from '#protocol/message.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
 import { createComparison } from '#test/fixtures/compare-recording.ts';
 import { givenCertificates, startEdge } from '#test/fixtures/edge.ts';
 import { normalForm } from '#test/fixtures/normal-form.ts';
 import { RecordedCloud, type Recording, readRecording } from '#test/fixtures/recorded-cloud.ts';
+import { freePort } from '#test/free-port.ts';
 
 const nodeName = 'ke-edge-1';
 const stepMs = 100;

@@ -13,7 +13,7 @@ import { ManualClock } from '#beehive/clock.ts';
 import { type Random, seededRandom } from '#beehive/random.ts';
 import type { ObjectRef, PatchType } from '#cloudcore/kube/kube-api.ts';
 import { MemoryKubeApi } from '#cloudcore/kube/memory-kube-api.ts';
-import { client, freePort, type TestClient } from '#edgecore/eventbus/test-bus.ts';
+import { client, type TestClient } from '#edgecore/eventbus/test-bus.ts';
 import { loadDevice, loadMarks } from '#edgecore/store/twin-store.ts';
 import { connection } from '#protocol/names.ts';
 import { deviceSchema } from '#protocol/resources/device.ts';
@@ -21,6 +21,7 @@ import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
 import { type Cloud, startCloud } from '#test/fixtures/cloud.ts';
 import { type Edge, givenCertificates, startEdge } from '#test/fixtures/edge.ts';
+import { freePort } from '#test/free-port.ts';
 
 const reports = 10_000;
 const cuts = 100;

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { ManualClock, systemClock } from '#beehive/clock.ts';
 import { type Log, silentLog } from '#beehive/log.ts';
-import { freePort } from '#edgecore/eventbus/test-bus.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { type CloudOptions, startCloud } from '#test/fixtures/cloud.ts';
 import { givenCertificates, startEdge } from '#test/fixtures/edge.ts';
 import { askHttp, HttpTarget } from '#test/fixtures/http-target.ts';
+import { freePort } from '#test/free-port.ts';
 
 const node = 'edge-1';
 const transport = createWebSocketTransport({ clock: systemClock });

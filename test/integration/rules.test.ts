@@ -6,13 +6,14 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
-import { client, freePort, type TestClient } from '#edgecore/eventbus/test-bus.ts';
+import { client, type TestClient } from '#edgecore/eventbus/test-bus.ts';
 import { OutboxStore } from '#edgecore/store/outbox-store.ts';
 import { loadTopics, loadUrls } from '#edgecore/store/topic-store.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
 import { type Cloud, startCloud } from '#test/fixtures/cloud.ts';
 import { type Edge, givenCertificates, startEdge } from '#test/fixtures/edge.ts';
 import { type Answer, type Asking, askHttp, HttpTarget } from '#test/fixtures/http-target.ts';
+import { freePort } from '#test/free-port.ts';
 import { TcpPath } from '#test/tcp-path.ts';
 
 const node = 'edge-1';

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
 import { seededRandom } from '#beehive/random.ts';
-import { client, freePort, type TestClient } from '#edgecore/eventbus/test-bus.ts';
+import { client, type TestClient } from '#edgecore/eventbus/test-bus.ts';
 import { loadDevice } from '#edgecore/store/twin-store.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
@@ -18,6 +18,7 @@ import { describeUnless } from '#test/describe-unless.ts';
 import { type Cloud, startCloud } from '#test/fixtures/cloud.ts';
 import { type Edge, givenCertificates, startEdge } from '#test/fixtures/edge.ts';
 import { MosquittoBroker, mosquittoMissing } from '#test/fixtures/mosquitto.ts';
+import { freePort } from '#test/free-port.ts';
 
 const node = 'edge-1';
 const nodeTopic = (rest: string) => `$hw/events/node/${node}/${rest}`;

@@ -2,8 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type {} from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -18,6 +17,7 @@ import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime
 import { describeUnless } from '#test/describe-unless.ts';
 import { FakeCloud } from '#test/fixtures/edged-cloud.ts';
 import { type MachineShort, machineUse } from '#test/fixtures/machine.ts';
+import { freePort } from '#test/free-port.ts';
 import { edgedConfigSchema } from '../config.ts';
 import { createEdged, edgedInbox } from '../edged.ts';
 import type { RuntimeService } from '../runtime/runtime-service.ts';
@@ -231,11 +231,3 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
     await Promise.all([running, served]);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

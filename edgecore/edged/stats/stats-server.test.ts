@@ -1,11 +1,11 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type {} from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
+import { freePort } from '#test/free-port.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { RuntimeError } from '../runtime/runtime-service.ts';
 import { createStatsServer } from './stats-server.ts';
@@ -36,14 +36,6 @@ afterEach(async () => {
   await running;
   await rm(directory, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port: free } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return free;
-}
 
 const get = async (path: string) => {
   const answer = await fetch(`http://127.0.0.1:${port}${path}`);
@@ -154,7 +146,7 @@ it('tells of the node, and that something failed, while the runtime is away', as
     throw new RuntimeError('nobody answers', { code: 'unavailable', what: 'stats' });
   };
   const { status, text } = await get('/metrics/resource');
-  expect(status).toBe(200);
+  await expect(status).toBe(200);
   expect(text).toMatch(/^scrape_error 1$/m);
   expect(text).toMatch(/^node_memory_working_set_bytes \d+ \d+$/m);
   expect(JSON.parse((await get('/stats/summary')).text).pods).toEqual([]);

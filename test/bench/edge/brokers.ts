@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { freePorts } from '../../e2e/workspace.ts';
+import { freePorts } from '#test/free-port.ts';
 import { MosquittoBroker, mosquittoMissing } from '../../fixtures/mosquitto.ts';
 
 export interface OtherBroker {
