@@ -1,7 +1,7 @@
 /**
  * The README's device section, end to end: a Modbus device joins by YAML, its value moves in `kubectl get devicestatus`,
- * a desired value written with `kubectl patch` arrives at the device. On the embedded and on a real API; the mapper
- * is the bundle, the device a real Modbus server, kubectl the machine's own.
+ * a desired value written with `kubectl patch` arrives at the device. On the embedded API, and in test/long on a real
+ * one; the mapper is the bundle, the device a real Modbus server, kubectl the machine's own.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
