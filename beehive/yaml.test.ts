@@ -20,12 +20,25 @@ const rows: [string, string][] = [
   ['aliases of aliases', bomb(30)],
   ['an alias of itself', 'a: &a [*a, *a]\nb: *b\n'],
   ['too much text', `a: ${'x'.repeat(yamlLimits.bytesMax)}`],
+  ['a key twice', 'a: 1\nb: {c: 1, c: 2}\n'],
+  ['a key twice, once as text', '1: a\n"1": b\n'],
+  ['a map as a key', '{a: 1}: b'],
+  ['an alias as a key', 'a: &a x\n*a : b\n'],
+  ['keys within keys', '? '.repeat(120)],
+  ['brackets that nothing opened', ']'.repeat(yamlLimits.bytesMax)],
   ['half a string', 'a: "x'],
   ['a tab', 'a:\n\t- b: [}'],
 ];
 
 test.each(rows)('%s: refused', (_, text) => {
   expect(() => parseYaml(text)).toThrow(YamlError);
+});
+
+// Comparing each key with each would take minutes.
+test('a map with as many keys as fit', { timeout: 30_000 }, () => {
+  const count = 80_000;
+  const text = Array.from({ length: count }, (_, at) => `key${at}: 1\n`).join('');
+  expect(Object.keys(Object(parseYaml(text)))).toHaveLength(count);
 });
 
 test('as deep as an object of Kubernetes nests, and no prototype is written to', () => {

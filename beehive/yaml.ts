@@ -4,7 +4,7 @@
  * but used up ends the whole process, not just the call. Keys such as `__proto__` are keys like any other.
  */
 
-import { Composer, type Document, Lexer, Parser, stringify } from 'yaml';
+import { Composer, type Document, isNode, isScalar, Lexer, Parser, stringify, visit } from 'yaml';
 import { HawserError } from '#protocol/errors.ts';
 import { yamlLimits } from '#protocol/limits.ts';
 
@@ -37,7 +37,8 @@ function documentsOf(text: string): readonly Document[] {
   if (Buffer.byteLength(text) > yamlLimits.bytesMax) {
     throw new YamlError(`it is larger than ${yamlLimits.bytesMax} bytes`);
   }
-  const composer = new Composer({ logLevel: 'error', prettyErrors: false });
+  // The library compares each key with all before it, which takes minutes for a map of a megabyte.
+  const composer = new Composer({ logLevel: 'error', prettyErrors: false, uniqueKeys: false });
   return [...composer.compose(tokensOf(text))];
 }
 
@@ -45,7 +46,11 @@ function documentsOf(text: string): readonly Document[] {
 function* tokensOf(text: string) {
   const parser = new Parser();
   for (const lexeme of new Lexer().lex(text)) {
-    yield* parser.next(lexeme);
+    for (const token of parser.next(lexeme)) {
+      // One is enough: a megabyte of closing brackets is a million of them.
+      if (token.type === 'error') throw new YamlError(`${token.message} (at character ${token.offset})`);
+      yield token;
+    }
     if (parser.stack.length > yamlLimits.depthMax) {
       throw new YamlError(`it nests deeper than ${yamlLimits.depthMax} levels`);
     }
@@ -56,10 +61,23 @@ function* tokensOf(text: string) {
 function readValue(document: Document): unknown {
   const [error] = document.errors;
   if (error !== undefined) throw new YamlError(`${error.message} (at character ${error.pos[0]})`, error);
+  visit(document, { Map: (_, { items }) => checkKeys(items.map(({ key }) => key)) });
   try {
     return document.toJS({ maxAliasCount: yamlLimits.aliasesMax });
   } catch (cause) {
     // A ReferenceError: an alias of nothing, or more of them than may be.
     throw new YamlError(cause instanceof Error ? cause.message : 'it cannot be read', cause);
+  }
+}
+
+/** A list or a map as a key would be spelled out at each level above it, and what it means nobody says the same. */
+function checkKeys(keys: readonly unknown[]): void {
+  const seen = new Set<string>();
+  for (const key of keys) {
+    const at = isNode(key) && key.range ? ` (at character ${key.range[0]})` : '';
+    if (!isScalar(key) || key.value === null) throw new YamlError(`a key is neither text nor number${at}`);
+    const text = String(key.value);
+    if (seen.has(text)) throw new YamlError(`the key ${JSON.stringify(text)} is there twice${at}`);
+    seen.add(text);
   }
 }
