@@ -41,6 +41,8 @@ export const limits = {
   eventMs: 60 * 60_000,
   /** An object whose JSON is larger is answered 413. */
   objectBytes: 2 * 1024 * 1024,
+  /** A JSON patch whose copies add up to more is answered 413. */
+  copiedChars: 2 * 1024 * 1024,
   annotationsBytes: 256 * 1024,
   generateNameTries: 8,
   /** A longer bearer token is none: ours have about 1,000 characters. */

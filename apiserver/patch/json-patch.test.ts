@@ -60,9 +60,57 @@ describe('JSON patch', () => {
     expect(() => jsonPatch({}, long)).toThrow(/operations/);
   });
 
-  it('leaves the document it was given alone', () => {
+  it('refuses copies that double the document again and again', () => {
+    const doubling = Array.from({ length: 64 }, (_, at) => ({ op: 'copy', from: '', path: `/a${at}` }));
+    expect(() => jsonPatch({ a: 'x'.repeat(100) }, doubling)).toThrow(/copies of the JSON patch/);
+    const deepening = Array.from({ length: 64 }, () => ({ op: 'copy', from: '', path: '/a' }));
+    expect(() => jsonPatch({}, deepening)).not.toThrow();
+    const nesting = Array.from({ length: 300 }, (_, at) => ({
+      op: 'add',
+      path: '/a'.repeat(at + 1),
+      value: {},
+    }));
+    expect(() => jsonPatch({}, [...nesting, { op: 'copy', from: '', path: '/b' }])).toThrow(/nests deeper/);
+  });
+
+  it('a copy is another value than what it was copied from', () => {
+    const patch = [
+      { op: 'copy', from: '/a', path: '/b' },
+      { op: 'add', path: '/b/x', value: 1 },
+    ];
+    expect(jsonPatch({ a: {} }, patch)).toEqual({ a: {}, b: { x: 1 } });
+  });
+
+  it('a member named __proto__ is one like any other', () => {
+    const patched = jsonPatch({ a: 1 }, [
+      { op: 'add', path: '/__proto__', value: { polluted: 1 } },
+      { op: 'copy', from: '/__proto__', path: '/__proto__/b' },
+      { op: 'remove', path: '/a' },
+    ]);
+    expect(JSON.stringify(patched)).toBe('{"__proto__":{"polluted":1,"b":{"polluted":1}}}');
+    expect(Reflect.get({}, 'polluted')).toBeUndefined();
+  });
+
+  // Building the object anew with each operation would take minutes.
+  it('changes a large object as often as it may', { timeout: 30_000 }, () => {
+    const target = Object.fromEntries(Array.from({ length: 100_000 }, (_, at) => [`key${at}`, at]));
+    const patch = Array.from({ length: maxJsonPatchOperations }, (_, at) => ({
+      op: 'remove',
+      path: `/key${at}`,
+    }));
+    expect(Object.keys(Object(jsonPatch(target, patch)))).toHaveLength(100_000 - maxJsonPatchOperations);
+  });
+
+  it('leaves the document and the patch it was given alone', () => {
     const target = { a: [1, { b: 2 }] };
-    jsonPatch(target, [{ op: 'replace', path: '/a/1/b', value: 3 }]);
+    const patch = [
+      { op: 'replace', path: '/a/1/b', value: 3 },
+      { op: 'add', path: '/c', value: { d: [] } },
+      { op: 'add', path: '/c/d/0', value: 4 },
+    ];
+    const before = structuredClone(patch);
+    expect(jsonPatch(target, patch)).toEqual({ a: [1, { b: 3 }], c: { d: [4] } });
     expect(target).toEqual({ a: [1, { b: 2 }] });
+    expect(patch).toEqual(before);
   });
 });

@@ -1,10 +1,11 @@
 /**
- * JSON patch, RFC 6902. Builds a new document and looks only at own fields, so that a pointer through `__proto__`
- * or `constructor` finds what the document has there, and nothing of JavaScript's.
+ * JSON patch, RFC 6902. Changes a copy of the document and looks only at own fields, so that a pointer through
+ * `__proto__` or `constructor` finds what the document has there, and nothing of JavaScript's.
  */
 
 import { z } from 'zod';
 import { isJsonObject, type JsonObject, type JsonValue } from '../kube-object.ts';
+import { limits } from '../limits.ts';
 import { badRequest, StatusError } from '../status-error.ts';
 import { jsonEqual } from './json-equal.ts';
 import { checkNesting } from './nesting.ts';
@@ -33,42 +34,106 @@ export function jsonPatch(target: JsonValue, patch: JsonValue): JsonValue {
       `the JSON patch has ${patch.length} operations; ${maxJsonPatchOperations} are allowed`,
     );
   }
-  let document = target;
+  const document = new PatchedDocument(target);
   for (const [index, item] of patch.entries()) {
     const parsed = operationSchema.safeParse(item);
     if (!parsed.success) {
       throw badRequest(`operation ${index} of the JSON patch: ${z.prettifyError(parsed.error)}`);
     }
-    document = applyOperation(document, parsed.data);
+    document.apply(parsed.data);
   }
-  checkNesting(document);
-  return document;
+  checkNesting(document.root);
+  return document.root;
 }
 
-function applyOperation(document: JsonValue, operation: Operation): JsonValue {
-  const path = tokens(operation.path);
-  switch (operation.op) {
-    case 'add':
-      return add(document, path, operation.value);
-    case 'replace':
-      // Kubernetes' own implementation is as lenient about a replaced member that is missing only at the root.
-      lookUp(document, path);
-      return path.length === 0 ? operation.value : add(remove(document, path), path, operation.value);
-    case 'remove':
-      return remove(document, path);
-    case 'test':
-      if (!jsonEqual(lookUp(document, path), operation.value)) {
+class PatchedDocument {
+  root: JsonValue;
+  #copiedChars = 0;
+
+  constructor(target: JsonValue) {
+    this.root = JSON.parse(JSON.stringify(target));
+  }
+
+  apply(operation: Operation): void {
+    const path = tokens(operation.path);
+    switch (operation.op) {
+      case 'add':
+        this.#add(path, operation.value);
+        break;
+      case 'replace':
+        lookUp(this.root, path);
+        this.#replace(path, operation.value);
+        break;
+      case 'remove':
+        this.#remove(path);
+        break;
+      case 'test':
+        if (jsonEqual(lookUp(this.root, path), operation.value)) break;
         throw unfit(operation.path, 'the test failed: the value is another one');
+      case 'copy':
+        this.#add(path, this.#copy(lookUp(this.root, tokens(operation.from))));
+        break;
+      case 'move': {
+        if (operation.path.startsWith(`${operation.from}/`))
+          throw unfit(operation.path, 'is inside of "from"');
+        const from = tokens(operation.from);
+        const value = lookUp(this.root, from);
+        this.#remove(from);
+        this.#add(path, value);
       }
-      return document;
-    case 'copy':
-      return add(document, path, lookUp(document, tokens(operation.from)));
-    case 'move': {
-      if (operation.path.startsWith(`${operation.from}/`)) throw unfit(operation.path, 'is inside of "from"');
-      const from = tokens(operation.from);
-      return add(remove(document, from), path, lookUp(document, from));
     }
   }
+
+  /** Each copy of the whole into itself doubles it: a patch of a few lines could become gigabytes. */
+  #copy(value: JsonValue): JsonValue {
+    checkNesting(value);
+    const text = JSON.stringify(value);
+    this.#copiedChars += text.length;
+    if (this.#copiedChars > limits.copiedChars) {
+      const message = `the copies of the JSON patch have more than ${limits.copiedChars} characters`;
+      throw new StatusError('RequestEntityTooLarge', message);
+    }
+    return JSON.parse(text);
+  }
+
+  #add(path: readonly string[], value: JsonValue): void {
+    const [parent, name] = this.#place(path);
+    if (parent === undefined) this.root = value;
+    else if (Array.isArray(parent)) {
+      parent.splice(name === '-' ? parent.length : listIndex(parent, name, path, parent.length), 0, value);
+    } else define(parent, name, value);
+  }
+
+  #replace(path: readonly string[], value: JsonValue): void {
+    const [parent, name] = this.#place(path);
+    if (parent === undefined) this.root = value;
+    else define(parent, name, value);
+  }
+
+  #remove(path: readonly string[]): void {
+    const [parent, name] = this.#place(path);
+    if (parent === undefined) {
+      this.root = null;
+      return;
+    }
+    child(parent, name, path);
+    if (Array.isArray(parent)) parent.splice(Number(name), 1);
+    else delete parent[name];
+  }
+
+  /** What has the last token of a path as its member; nothing has the root. */
+  #place(path: readonly string[]): [parent: JsonValue[] | JsonObject | undefined, name: string] {
+    const name = path.at(-1);
+    if (name === undefined) return [undefined, ''];
+    const parent = lookUp(this.root, path.slice(0, -1), path);
+    if (!Array.isArray(parent) && !isJsonObject(parent)) throw unfit(`/${path.join('/')}`, 'does not exist');
+    return [parent, name];
+  }
+}
+
+/** Assigning to `__proto__` would change what the object is. */
+function define(parent: JsonValue[] | JsonObject, name: string, value: JsonValue): void {
+  Object.defineProperty(parent, name, { value, configurable: true, enumerable: true, writable: true });
 }
 
 function tokens(path: string): readonly string[] {
@@ -78,9 +143,10 @@ function tokens(path: string): readonly string[] {
     .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
-function lookUp(document: JsonValue, path: readonly string[]): JsonValue {
+/** @throws StatusError that names the path `wanted`, of which `path` may be a part */
+function lookUp(document: JsonValue, path: readonly string[], wanted = path): JsonValue {
   let at: JsonValue = document;
-  for (const token of path) at = child(at, token, path);
+  for (const token of path) at = child(at, token, wanted);
   return at;
 }
 
@@ -99,52 +165,6 @@ function listIndex(list: readonly JsonValue[], token: string, path: readonly str
     throw unfit(`/${path.join('/')}`, `"${token}" is no index of a list of ${list.length}`);
   }
   return Number(token);
-}
-
-function add(document: JsonValue, path: readonly string[], value: JsonValue): JsonValue {
-  return change(
-    document,
-    path,
-    path,
-    (parent, token) => {
-      if (!Array.isArray(parent)) return Object.fromEntries([...Object.entries(parent), [token, value]]);
-      const index = token === '-' ? parent.length : listIndex(parent, token, path, parent.length);
-      return parent.toSpliced(index, 0, value);
-    },
-    value,
-  );
-}
-
-function remove(document: JsonValue, path: readonly string[]): JsonValue {
-  return change(
-    document,
-    path,
-    path,
-    (parent, token) => {
-      child(parent, token, path);
-      if (Array.isArray(parent)) return parent.toSpliced(Number(token), 1);
-      return Object.fromEntries(Object.entries(parent).filter(([key]) => key !== token));
-    },
-    null,
-  );
-}
-
-type Change = (parent: JsonValue[] | JsonObject, token: string) => JsonValue;
-
-function change(
-  at: JsonValue,
-  rest: readonly string[],
-  path: readonly string[],
-  edit: Change,
-  root: JsonValue,
-): JsonValue {
-  const [token, ...deeper] = rest;
-  if (token === undefined) return root;
-  if (!Array.isArray(at) && !isJsonObject(at)) throw unfit(`/${path.join('/')}`, 'does not exist');
-  if (deeper.length === 0) return edit(at, token);
-  const changed = change(child(at, token, path), deeper, path, edit, root);
-  if (Array.isArray(at)) return at.with(Number(token), changed);
-  return Object.fromEntries([...Object.entries(at), [token, changed]]);
 }
 
 function unfit(path: string, why: string): StatusError {

@@ -18,15 +18,17 @@ export function inOrder<T>(
   const named = new Set(order.filter((key) => byKey.has(key)));
   const others = [...byKey.keys()].filter((key) => !named.has(key));
   const result: string[] = [];
+  let next = 0;
   for (const key of named) {
     const place = was.get(key) ?? (newItems === 'behind' ? Number.POSITIVE_INFINITY : -1);
-    while (others[0] !== undefined && (was.get(others[0]) ?? Infinity) < place) {
-      result.push(others[0]);
-      others.shift();
+    for (let other = others[next]; other !== undefined; other = others[next]) {
+      if ((was.get(other) ?? Number.POSITIVE_INFINITY) >= place) break;
+      result.push(other);
+      next += 1;
     }
     result.push(key);
   }
-  return [...result, ...others].flatMap((key) => {
+  return [...result, ...others.slice(next)].flatMap((key) => {
     const item = byKey.get(key);
     return item === undefined ? [] : [item];
   });

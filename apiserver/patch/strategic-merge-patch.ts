@@ -49,7 +49,10 @@ function mergeField(
 ): JsonValue {
   if (Array.isArray(patch)) {
     const old = Array.isArray(target) ? target : [];
-    if (field?.merge.kind === 'unite') return [...old, ...patch.filter((value) => !old.includes(value))];
+    if (field?.merge.kind === 'unite') {
+      const present = new Set(old);
+      return [...old, ...patch.filter((value) => !present.has(value))];
+    }
     if (field?.merge.kind === 'keyed') {
       return mergeKeyed(old, patch, field.merge.keys[0] ?? '', elementType(field), key);
     }
@@ -69,7 +72,12 @@ function mergeKeyed(
   const replaces = patch.some(
     (item) => isJsonObject(item) && item.$patch === 'replace' && !Object.hasOwn(item, mergeKey),
   );
-  const result: JsonValue[] = replaces ? [] : [...target];
+  const result: (JsonValue | undefined)[] = replaces ? [] : [...target];
+  const places = new Map<JsonValue | undefined, number>();
+  for (const [index, item] of result.entries()) {
+    const key = isJsonObject(item) ? item[mergeKey] : undefined;
+    if (!places.has(key)) places.set(key, index);
+  }
   for (const item of patch) {
     if (!isJsonObject(item)) throw badRequest(`an item of the list "${listName}" is not an object`);
     const key = item[mergeKey];
@@ -77,14 +85,17 @@ function mergeKeyed(
       if (item.$patch === 'replace') continue;
       throw badRequest(`an item of the list "${listName}" lacks its merge key "${mergeKey}"`);
     }
-    const index = result.findIndex((old) => isJsonObject(old) && old[mergeKey] === key);
+    const index = places.get(key) ?? result.length;
     const old = result[index];
     if (item.$patch === 'delete') {
-      if (index !== -1) result.splice(index, 1);
-    } else if (isJsonObject(old)) result[index] = mergeObject(old, item, type);
-    else result.push(created(item, type));
+      result[index] = undefined;
+      places.delete(key);
+    } else {
+      places.set(key, index);
+      result[index] = isJsonObject(old) ? mergeObject(old, item, type) : created(item, type);
+    }
   }
-  return result;
+  return result.filter((item) => item !== undefined);
 }
 
 /** A value that had nothing to be merged into: nulls and directives do not become part of the object. */
@@ -95,16 +106,18 @@ function created(patch: JsonObject, type: ObjectType | undefined): JsonObject {
 function retained(target: JsonObject, keys: JsonValue | undefined): JsonObject {
   if (keys === undefined) return target;
   if (!Array.isArray(keys)) throw unknownDirective('$retainKeys');
-  return Object.fromEntries(Object.entries(target).filter(([key]) => keys.includes(key)));
+  const kept = new Set(keys);
+  return Object.fromEntries(Object.entries(target).filter(([key]) => kept.has(key)));
 }
 
 function removeValues(merged: Map<string, JsonValue | undefined>, name: string, values: JsonValue): void {
   const list = merged.get(name);
   if (!Array.isArray(values)) throw unknownDirective(deletePrefix + name);
+  const removed = new Set(values);
   if (Array.isArray(list))
     merged.set(
       name,
-      list.filter((value) => !values.includes(value)),
+      list.filter((value) => !removed.has(value)),
     );
 }
 
