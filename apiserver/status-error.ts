@@ -140,14 +140,19 @@ export function badRequest(message: string, cause?: unknown): StatusError {
   return new StatusError('BadRequest', message, undefined, cause);
 }
 
+/** Named in one answer; how many there are beyond is said. */
+const causesMax = 100;
+
 /** 422 with one cause per wrong field. */
 export function invalid(
   definition: Pick<ResourceDefinition, 'group' | 'kind'>,
   name: string,
-  causes: StatusCause[],
+  found: readonly StatusCause[],
 ): StatusError {
+  const causes = found.slice(0, causesMax);
   const kind = definition.group === '' ? definition.kind : `${definition.kind}.${definition.group}`;
   const listed = causes.map(({ field, message }) => (field === undefined ? message : `${field}: ${message}`));
+  if (found.length > causesMax) listed.push(`and ${found.length - causesMax} more`);
   const text = listed.length === 1 ? listed[0] : `[${listed.join(', ')}]`;
   return new StatusError('Invalid', `${kind} "${name}" is invalid: ${text}`, {
     ...(name === '' ? {} : { name }),

@@ -169,6 +169,15 @@ describe('pods', () => {
     ]);
   });
 
+  test('say the first hundred of the things that are wrong, and how many more there are', async () => {
+    const { body } = await api.post(
+      pods,
+      pod('bad', { containers: Array.from({ length: 1_000 }, () => ({})) }),
+    );
+    expect(valueAt(body, 'details', 'causes')).toHaveLength(100);
+    expect(body.message).toMatch(/and 1900 more\]$/);
+  });
+
   test('stop gracefully on their node, with the grace they are given', async () => {
     await api.post(pods, pod('graceful', { nodeName: 'edge', terminationGracePeriodSeconds: 7 }));
     const first = await api.delete(`${pods}/graceful`);
