@@ -91,14 +91,12 @@ function withoutChangeable(pod: KubeObject): JsonObject {
   return rest;
 }
 
+/** How long one is tolerated may change. */
 function tolerationsOnlyGrew(draft: KubeObject, current: KubeObject): boolean {
-  const now = listAt(draft, 'spec', 'tolerations');
-  return listAt(current, 'spec', 'tolerations').every((old) => now.some((each) => sameToleration(old, each)));
-}
-
-function sameToleration(a: JsonValue, b: JsonValue): boolean {
-  if (!isJsonObject(a) || !isJsonObject(b)) return false;
-  return jsonEqual({ ...a, tolerationSeconds: null }, { ...b, tolerationSeconds: null });
+  const idOf = (toleration: JsonValue) =>
+    JSON.stringify(['key', 'operator', 'value', 'effect'].map((name) => valueAt(toleration, name) ?? ''));
+  const now = new Set(listAt(draft, 'spec', 'tolerations').map(idOf));
+  return listAt(current, 'spec', 'tolerations').every((old) => now.has(idOf(old)));
 }
 
 /** Guaranteed, Burstable or BestEffort, from the cpu and memory of all containers. */
