@@ -7,7 +7,8 @@
  * a named pipe that nobody holds open forgets what is in it. It opens the pipes for reading and writing, so
  * neither it nor the command is hurt when the log writer is away: output waits in the pipe.
  * A note is complete when its line is: one write by the shell itself, so that no killed tool can lose it.
- * `enter DIR OPS -- CWD ROOT …` mounts, notes its identity (kept through exec) and becomes the command.
+ * `enter DIR OPS -- CWD ROOT …` mounts, notes its identity (kept through exec) once its root is the container's, for
+ * others enter by it from then on, and becomes the command.
  */
 
 import type { MountOp } from './mount-plan.ts';
@@ -37,7 +38,7 @@ if [ "$mode" = supervise ]; then
   exec </dev/null 3<>"$dir/stdout" 4<>"$dir/stderr" >/dev/null 2>&1
   "$@" >&3 2>&4 3>&- 4>&-
   code=$?
-  if [ -f "$dir/pid" ]; then
+  if [ -s "$dir/pid" ]; then
     read -r pid start <"$dir/pid"
     kill -KILL -- "-$pid"
   fi
@@ -68,8 +69,9 @@ if [ "$root" = / ]; then
   exec "$@"
 fi
 [ -d "$root$cwd" ] || fail "workingDir $cwd: no such directory"
-note pid "$$ $(start_of $$)"
-exec chroot "$root" /bin/sh -c 'cd "$1" && shift && exec "$@"' sh "$cwd" "$@"
+exec 5>"$dir/pid"
+exec chroot "$root" /bin/sh -c 'cd "$1" && printf "%s\n" "$2" >&5 && exec 5>&- && shift 2 && exec "$@"' \
+  sh "$cwd" "$$ $(start_of $$)" "$@"
 `;
 
 export type Namespace = 'none' | 'root' | 'user';
