@@ -375,6 +375,21 @@ describe('edged', () => {
     expect(runtime.handle.calls.slice(calls)).toEqual([]);
   });
 
+  it('tries an orphan that cannot be removed again, and the others meanwhile', async () => {
+    const stuck = await runtime.runPodSandbox(sandbox('stuck'));
+    await runtime.runPodSandbox(sandbox('other'));
+    const remove = runtime.removePodSandbox.bind(runtime);
+    let tries = 0;
+    runtime.removePodSandbox = async (id) => {
+      if (id === stuck && ++tries === 1) throw new RuntimeError('busy', { code: 'refused', what: 'remove' });
+      return remove(id);
+    };
+    start();
+    await expect.poll(sandboxUids).toEqual(['stuck']);
+    await clock.advance(60_000);
+    await expect.poll(sandboxUids).toEqual([]);
+  });
+
   it('after a loss of the store removes nothing but what the cloud deletes, until it is filled', async () => {
     isWhole = false;
     for (const name of ['kept', 'deleted', 'over']) await runtime.runPodSandbox(sandbox(name));

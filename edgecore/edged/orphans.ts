@@ -60,10 +60,15 @@ export class Orphans {
     for (const sandbox of (await runtime.listPodSandboxes()).filter(chosen)) {
       const pod = `${sandbox.podNamespace}/${sandbox.podName}`;
       log.info({ pod, uid: sandbox.podUid, reason }, 'removing an orphan');
-      // Another kubelet may keep its logs beside ours: the sandbox is what says that these are ours, so it goes last.
-      await runtime.stopPodSandbox(sandbox.id);
-      await rm(sandboxLogDirectory(sandbox, podLogs), { recursive: true, force: true });
-      await runtime.removePodSandbox(sandbox.id);
+      try {
+        // Another kubelet may keep its logs beside ours: the sandbox is what says that these are ours, so it goes last.
+        await runtime.stopPodSandbox(sandbox.id);
+        await rm(sandboxLogDirectory(sandbox, podLogs), { recursive: true, force: true });
+        await runtime.removePodSandbox(sandbox.id);
+      } catch (error) {
+        // One that cannot go now keeps no other.
+        log.warn({ err: error, pod }, 'cannot remove an orphan');
+      }
     }
   }
 
