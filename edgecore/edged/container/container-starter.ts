@@ -17,7 +17,7 @@ import type { PodFiles } from '../pod/pod-files.ts';
 import { linuxContainer } from '../pod/pod-linux.ts';
 import { type ContainerState, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
 import { type ContainerMountsParts, mountsOf } from '../volumes/container-mounts.ts';
-import { VolumeError, type Volumes } from '../volumes/volumes.ts';
+import { type PreparedVolumes, VolumeError, type Volumes } from '../volumes/volumes.ts';
 import { containerConfig } from './container-config.ts';
 import { asksImage, containerUser, type ImageUser } from './container-user.ts';
 import { ContainerConfigError, resolveEnv } from './env.ts';
@@ -60,18 +60,28 @@ export class ContainerStarter {
   ): Promise<string | undefined> {
     const { runtime, events } = this.#with;
     const { name } = container;
+    if (step.createdId !== undefined) {
+      await this.#prepareVolumes(pod, around);
+      return this.#startCreated(pod, name, step.createdId);
+    }
     const imageId = await this.#images?.obtain(pod, container, step.attempt);
     if (this.#images !== undefined && imageId === undefined) return undefined;
     const user = await this.#imageUser(pod, container, imageId);
     const config = await unlessAborted(this.#configOf(pod, container, step, around, user), this.#ending);
     const id = await runtime.createContainer(step.sandboxId, { ...config, imageId });
+    events.pod(pod, 'Normal', 'Created', `Created container: ${name}`, name);
+    return this.#startCreated(pod, name, id);
+  }
+
+  async #startCreated(pod: Pod, name: string, id: string): Promise<string> {
+    const { runtime, events } = this.#with;
     try {
-      events.pod(pod, 'Normal', 'Created', `Created container: ${name}`, name);
       await runtime.startContainer(id);
       events.pod(pod, 'Normal', 'Started', `Started container ${name}`, name);
     } catch (error) {
-      // One that the runtime calls ended shows why, and its restart waits like that of any other.
-      if ((await this.#stateOf(id)) !== 'exited') await runtime.removeContainer(id);
+      // One that may be starting is left to the next look at the runtime. One that the runtime calls ended shows
+      // why, and its restart waits like that of any other.
+      if (!mayBeStarting(error) && (await this.#stateOf(id)) !== 'exited') await runtime.removeContainer(id);
       throw error;
     }
     return id;
@@ -100,9 +110,8 @@ export class ContainerStarter {
     around: PodSurroundings,
     imageUser: ImageUser,
   ) {
-    const { volumes, objects, files } = this.#with;
-    const prepared = await volumes.prepare(pod, around);
-    this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
+    const { objects, files } = this.#with;
+    const prepared = await this.#prepareVolumes(pod, around);
     const env = await resolveEnv(pod, container, objects, around);
     const mounts = await mountsOf(pod, container, prepared, env, this.#with);
     const user = containerUser(pod, container, imageUser);
@@ -116,6 +125,12 @@ export class ContainerStarter {
     };
   }
 
+  async #prepareVolumes(pod: Pod, around: PodSurroundings): Promise<PreparedVolumes> {
+    const prepared = await unlessAborted(this.#with.volumes.prepare(pod, around), this.#ending);
+    this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
+    return prepared;
+  }
+
   /** What the pod refers to may have changed. */
   volumesChanged(): void {
     this.#volumesDueMs = 0;
@@ -123,12 +138,11 @@ export class ContainerStarter {
 
   /** Files of configMaps, secrets and tokens follow their source while the pod runs. */
   async refreshVolumes(pod: Pod, around: PodSurroundings): Promise<void> {
-    const { clock, volumes, log } = this.#with;
+    const { clock, log } = this.#with;
     if (this.#ending.aborted || clock.now() < this.#volumesDueMs) return;
     this.#volumesDueMs = clock.now() + refreshMs;
     try {
-      const prepared = await unlessAborted(volumes.prepare(pod, around), this.#ending);
-      this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
+      await this.#prepareVolumes(pod, around);
     } catch (error) {
       if (error instanceof CancelledError) return;
       log.warn({ err: error }, 'volumes keep what they hold');
@@ -138,6 +152,12 @@ export class ContainerStarter {
   #volumesDue(refreshAtMs: number | undefined): number {
     return Math.min(this.#with.clock.now() + refreshMs, refreshAtMs ?? Number.POSITIVE_INFINITY);
   }
+}
+
+/** The call has ended without an answer, or is another's. */
+function mayBeStarting(error: unknown): boolean {
+  if (!(error instanceof RuntimeError)) return false;
+  return error.code === 'starting' || error.code === 'timeout' || error.code === 'unavailable';
 }
 
 /** The kubelet's words for why a container waits, and the events that say so. */

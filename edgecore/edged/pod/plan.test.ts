@@ -107,11 +107,19 @@ describe('plan of a pod that is wanted', () => {
     expect(steps(podOf(), next)).toMatchObject([{ do: 'start', sandboxId: 's1', attempt: 3 }]);
   });
 
-  it('creates again what was created and never started', () => {
-    expect(steps(podOf(), seen(container({ state: 'created' })))).toMatchObject([
-      { do: 'remove-container', containerId: 'main-0' },
-      { do: 'start', attempt: 0 },
+  it('starts what was created, whose start may be under way, and replaces it only when it is of no use', () => {
+    const created = container({ state: 'created', backoffMs: 20_000 });
+    expect(steps(podOf(), seen(created))).toEqual([
+      { do: 'start', sandboxId: 's0', name: 'main', attempt: 0, backoffMs: 20_000, createdId: 'main-0' },
     ]);
+    for (const useless of [
+      { ...created, image: 'old' },
+      { ...created, sandboxId: 'old' },
+    ])
+      expect(steps(podOf(), seen(useless))).toEqual([
+        { do: 'remove-container', containerId: 'main-0' },
+        { do: 'start', sandboxId: 's0', name: 'main', attempt: 0, backoffMs: 20_000 },
+      ]);
   });
 
   it('runs init containers one after the other, before the others', () => {
@@ -228,7 +236,7 @@ describe('whatever the runtime says', () => {
         for (const it of all) {
           if (it.do !== 'start') continue;
           const same = observed.containers.filter(
-            (other) => other.name === it.name && !removed.has(other.id),
+            (other) => other.name === it.name && !removed.has(other.id) && other.id !== it.createdId,
           );
           expect(same.some((other) => other.state === 'running')).toBe(false);
           expect(same.every((other) => other.attempt < it.attempt)).toBe(true);

@@ -88,6 +88,8 @@ export type Step =
       readonly name: string;
       readonly attempt: number;
       readonly backoffMs: number;
+      /** One that is there and was not seen to start: replacing it could end a start that is under way. */
+      readonly createdId?: string;
     }
   | {
       readonly do: 'stop';
@@ -331,20 +333,21 @@ function planContainer(
 ): void {
   const { name } = container;
   const last = newest(observed, name);
-  const start = (attempt: number, backoffMs: number) =>
-    draft.steps.push({ do: 'start', sandboxId: sandbox.id, name, attempt, backoffMs });
+  const start = (attempt: number, backoffMs: number, created: { createdId?: string } = {}) =>
+    draft.steps.push({ do: 'start', sandboxId: sandbox.id, name, attempt, backoffMs, ...created });
   if (last === undefined) {
     const { restarts, ran } = storedRestarts(pod, name);
     start(ran ? restarts + 1 : restarts, 0);
     return;
   }
   if (last.state === 'running') return;
+  const imageChanged = last.image !== container.image;
   if (last.state === 'created') {
-    draft.steps.push({ do: 'remove-container', containerId: last.id });
-    start(last.attempt, last.backoffMs);
+    const usable = last.sandboxId === sandbox.id && !imageChanged;
+    if (!usable) draft.steps.push({ do: 'remove-container', containerId: last.id });
+    start(last.attempt, last.backoffMs, usable ? { createdId: last.id } : {});
     return;
   }
-  const imageChanged = last.image !== container.image;
   const anew =
     last.sandboxId !== sandbox.id && policy !== 'Never' && pod.spec.initContainers.includes(container);
   const again = policy === 'Always' || (policy === 'OnFailure' && hasFailed(last)) || imageChanged || anew;

@@ -6,6 +6,8 @@ import type { MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { RuntimeError } from '../runtime/runtime-service.ts';
 import type { Pod } from './pod.ts';
 
+const unavailable = new RuntimeError('away', { code: 'unavailable', what: 'start' });
+
 describe('a pod with images, probes and hooks', () => {
   let pods: WorkingPods;
   let clock: ManualClock;
@@ -42,6 +44,56 @@ describe('a pod with images, probes and hooks', () => {
     await until(() => last()?.restartCount === 1, 'restart');
     expect(pulled()).toBe(1);
     expect(events).toContain(`Pulled: Container image "${image}" already present on machine`);
+  });
+
+  it('finds a container whose start was under way when edgecore was killed, and leaves it alone', async () => {
+    const release = runtime.handle.holdStart('main');
+    work(podOf({}));
+    await until(() => pods.calls('create').length === 1, 'created');
+    pods.kill();
+    work(podOf({}));
+    await until(() => clock.now() > 5000, 'the next edgecore has looked');
+    expect(last()?.state).toEqual({ waiting: expect.objectContaining({ reason: 'ContainerCreating' }) });
+    release();
+    await until(() => last()?.ready === true, 'ready');
+    expect(last()?.restartCount).toBe(0);
+    expect(runtime.handle.calls.filter((it) => it.includes('main'))).toEqual([
+      'create main#0',
+      'start main#0',
+    ]);
+  });
+
+  it('starts a container that was created before edgecore was killed', async () => {
+    runtime.handle.failStart('main', unavailable);
+    work(podOf({}));
+    await until(() => pods.calls('create').length === 1, 'created');
+    pods.kill();
+    runtime.handle.failStart('main', undefined);
+    work(podOf({}));
+    await until(() => last()?.ready === true, 'ready');
+    expect(runtime.handle.calls.filter((it) => it.includes('main'))).toEqual([
+      'create main#0',
+      'start main#0',
+    ]);
+  });
+
+  it('waits for the end of a start before it removes a container of an older image', async () => {
+    const release = runtime.handle.holdStart('main');
+    work(podOf({}));
+    await until(() => pods.calls('create').length === 1, 'created');
+    pods.kill();
+    const begunMs = clock.now();
+    work(podOf({ image: 'registry.test/app:2' }));
+    await until(() => clock.now() > begunMs + 5000, 'the next edgecore has looked');
+    release();
+    await until(() => last()?.ready === true, 'ready');
+    expect(runtime.handle.calls.filter((it) => it.includes('main'))).toEqual([
+      'create main#0',
+      'start main#0',
+      'stop main#0',
+      'create main#1',
+      'start main#1',
+    ]);
   });
 
   it('tells ErrImagePull, then waits 10 s and twice as long each time up to five minutes', async () => {

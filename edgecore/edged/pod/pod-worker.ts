@@ -242,7 +242,7 @@ export class PodWorker {
     for (const step of planned.steps) {
       if (signal.aborted) return false;
       if (step.do === 'stop') this.#stop(step, observed);
-      else acted = (await this.#performOne(step, observed)) || acted;
+      else acted = (await this.#performOne(step, observed).catch(falseIfStarting)) || acted;
     }
     for (const [name, { reason, message }] of planned.waiting) {
       if (reason !== 'CrashLoopBackOff')
@@ -320,6 +320,7 @@ export class PodWorker {
       return true;
     } catch (error) {
       if (error instanceof CancelledError) return true;
+      if (error instanceof RuntimeError && error.code === 'starting') throw error;
       this.#noteFailure(name, error);
       return false;
     }
@@ -485,6 +486,12 @@ export class PodWorker {
     this.fail({ phase: 'Failed', reason: 'DeadlineExceeded', message });
     this.#with.events.pod(this.#pod, 'Normal', 'DeadlineExceeded', message);
   }
+}
+
+/** The edgecore before this one asked for that start: the runtime tells what comes of it. */
+function falseIfStarting(error: unknown): boolean {
+  if (error instanceof RuntimeError && error.code === 'starting') return false;
+  throw error;
 }
 
 /** What of a pod stands in its downwardAPI volumes. */

@@ -40,6 +40,7 @@ interface MemoryContainer {
   readonly config: ContainerConfig;
   readonly createdAtMs: number;
   state: ContainerState;
+  starting: boolean;
   startedAtMs: number | undefined;
   finishedAtMs: number | undefined;
   exitCode: number | undefined;
@@ -57,6 +58,8 @@ export interface MemoryRuntimeHandle {
   exit(name: string, exitCode: number): void;
   /** What `startContainer` throws for that name; undefined heals it. */
   failStart(name: string, error: RuntimeError | undefined): void;
+  /** Starts of that name take until the answer is called. */
+  holdStart(name: string): () => void;
   /** Containers of that name ignore TERM. */
   ignoreTerm(name: string): void;
   /** What running a pod's sandbox throws; undefined heals it. */
@@ -91,6 +94,7 @@ class InMemory implements MemoryRuntime {
   readonly #containers = new Map<string, MemoryContainer>();
   readonly #calls: string[] = [];
   readonly #startFailures = new Map<string, RuntimeError>();
+  readonly #held = new Map<string, Promise<void>>();
   readonly #deaf = new Set<string>();
   readonly #execs = new Map<string, (command: readonly string[]) => Promise<ExecResult>>();
   readonly #images = new Set<string>();
@@ -112,6 +116,17 @@ class InMemory implements MemoryRuntime {
       failStart: (name, error) => {
         if (error === undefined) this.#startFailures.delete(name);
         else this.#startFailures.set(name, error);
+      },
+      holdStart: (name) => {
+        let release = () => {};
+        const held = new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        this.#held.set(name, held);
+        return () => {
+          this.#held.delete(name);
+          release();
+        };
       },
       ignoreTerm: (name) => void this.#deaf.add(name),
       failSandbox: (error) => {
@@ -187,6 +202,7 @@ class InMemory implements MemoryRuntime {
       config,
       createdAtMs: this.#clock.now(),
       state: 'created',
+      starting: false,
       startedAtMs: undefined,
       finishedAtMs: undefined,
       exitCode: undefined,
@@ -203,6 +219,14 @@ class InMemory implements MemoryRuntime {
     const failure = this.#startFailures.get(it.config.name);
     if (failure !== undefined) throw failure;
     if (it.state !== 'created') return;
+    refuseWhileStarting(it);
+    const held = this.#held.get(it.config.name);
+    if (held !== undefined) {
+      it.starting = true;
+      await held;
+      it.starting = false;
+      if (hasEnded(it)) return;
+    }
     it.state = 'running';
     it.startedAtMs = this.#clock.now();
     this.#note('start', it);
@@ -224,6 +248,7 @@ class InMemory implements MemoryRuntime {
   async removeContainer(id: string): Promise<void> {
     const it = this.#containers.get(id);
     if (it === undefined) return;
+    refuseWhileStarting(it);
     this.#end(it, 137);
     this.#containers.delete(id);
     this.#note('remove', it);
@@ -388,4 +413,12 @@ class InMemory implements MemoryRuntime {
       logPath: `${sandbox.config.logDirectory}/${config.logPath}`,
     };
   }
+}
+
+function hasEnded({ state }: MemoryContainer): boolean {
+  return state === 'exited';
+}
+
+function refuseWhileStarting({ id, starting }: MemoryContainer): void {
+  if (starting) throw new RuntimeError(`${id} is being started`, { code: 'starting', id });
 }

@@ -101,7 +101,7 @@ export function endAll(containerId: string, run: RunState): void {
 }
 
 /** What left the command's group. The shim and its tools are a group of their own and no strays. */
-export function endStrays(containerId: string, run: RunState): void {
+export function endStrays(containerId: string, run: Pick<RunState, 'shim'>): void {
   for (const stray of findMarked(containerId))
     if (readStat(stray.pid)?.group !== run.shim?.pid) signal(stray, 'SIGKILL', 'process');
 }

@@ -131,6 +131,14 @@ describe('process runtime', () => {
     );
   });
 
+  it('forgets what an edgecore created that was killed before the start', async () => {
+    const id = await create({ command: ['/bin/true'] });
+    await runtime.close();
+    runtime = open();
+    expect(await runtime.listContainers()).toEqual([]);
+    expect(readdirSync(join(root, 'containers'))).not.toContain(id);
+  });
+
   it('gives the command its arguments, variables and directory, as they are', async () => {
     const odd = 'a b\n"$(touch /tmp/never)" \'$HOME\'';
     const env = new Map([

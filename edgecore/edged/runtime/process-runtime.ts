@@ -67,7 +67,7 @@ export function createProcessRuntime(
 
 interface Tracked {
   readonly record: ContainerRecord;
-  /** Not kept on disk: a container created by an edgecore that has gone must be created again. */
+  /** Not kept on disk; undefined for what an earlier edgecore started. */
   readonly config: ContainerConfig | undefined;
   run: RunState;
   watcher: FSWatcher | undefined;
@@ -99,7 +99,10 @@ class ProcessRuntime implements RuntimeService {
     const { namespace, refused } = probeNamespace(this.#state.containersDirectory);
     this.#namespace = namespace;
     this.#mountsRefused = refused;
-    for (const id of this.#state.halfMade()) this.#state.removeContainer(id);
+    for (const id of this.#state.halfMade()) {
+      endStrays(id, { shim: undefined });
+      this.#state.removeContainer(id);
+    }
     for (const record of this.#state.sandboxes()) this.#sandboxes.set(record.id, record);
     for (const record of this.#state.containers()) this.#track(record, undefined);
     this.#writer.ensure();
@@ -208,9 +211,7 @@ class ProcessRuntime implements RuntimeService {
   async startContainer(id: string): Promise<void> {
     const it = this.#find(id);
     const { record, config } = it;
-    if (this.#observe(it).state !== 'created') return;
-    if (config === undefined)
-      throw refuseStart(record.name, 'it was created by an edgecore that has ended; create it again');
+    if (config === undefined || this.#observe(it).state !== 'created') return;
     const { args, env } = await launch(config, {
       id,
       script: this.#script,

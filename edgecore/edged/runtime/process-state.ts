@@ -100,10 +100,12 @@ export class ProcessState {
     );
   }
 
-  /** Directories without a record: what a crash left of a creation. */
+  /** What a crash left: directories without a record, and containers that were never started, for which the config is gone. */
   halfMade(): string[] {
-    return readdirSync(this.containersDirectory).filter(
-      (id) => read(join(this.directory(id), 'record.json'), containerRecordSchema).length === 0,
+    return readdirSync(this.containersDirectory).filter((id) =>
+      read(join(this.directory(id), 'record.json'), containerRecordSchema).every(
+        (record) => this.observe(record).state === 'created',
+      ),
     );
   }
 

@@ -4,7 +4,8 @@
  *
  * Create is find-or-create: a sandbox by pod uid and attempt, a container by sandbox, name and attempt. All
  * that is created carries the instance id, and lists show only what carries ours. Stop and remove of what is
- * gone already succeed. The suite in test/suites holds every implementation to this.
+ * gone already succeed. What is listed as created can be started, whoever created it; while somebody starts it,
+ * it is neither started again nor removed. The suite in test/suites holds every implementation to this.
  */
 
 import type { Readable, Writable } from 'node:stream';
@@ -29,6 +30,8 @@ export class RuntimeError extends HawserError<
   | { code: 'cannot-create'; name: string }
   /** The command could not be started. */
   | { code: 'cannot-start'; name: string }
+  /** Another call is starting that container: what comes of it is told as an event. */
+  | { code: 'starting'; id: string }
   | { code: 'not-running'; id: string }
   | { code: 'unsupported'; what: string }
   | { code: 'timeout'; afterMs: number }

@@ -8,6 +8,9 @@ import { type CriCall, type CriClient, CriError, type CriMethod } from './cri-cl
 
 type Answer = Parameters<CriClient['call']>[2];
 
+/** containerd, of a container that another call is starting; CRI-O makes the second call wait. */
+const startUnderWay = /container is (?:already )?in starting state/;
+
 const readMs = 30_000;
 const changeMs = 120_000;
 
@@ -68,6 +71,7 @@ function translated(error: CriError, id: string, timeoutMs: number): RuntimeErro
     case 'UNIMPLEMENTED':
       return new RuntimeError(message, { code: 'unsupported', what: method }, because);
     default:
+      if (startUnderWay.test(message)) return new RuntimeError(message, { code: 'starting', id }, because);
       return new RuntimeError(message, { code: 'refused', what: method }, because);
   }
 }

@@ -3,7 +3,15 @@
  * the runtime's business. Load this file only when a runtime is spoken to: gRPC costs megabytes.
  */
 
-import { Client, credentials, type MethodDefinition, type ServiceError, status } from '@grpc/grpc-js';
+import { dirname, join } from 'node:path';
+import {
+  Client,
+  credentials,
+  Metadata,
+  type MethodDefinition,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type { z } from 'zod';
 import type { Clock } from '#beehive/clock.ts';
@@ -41,15 +49,18 @@ export interface CriClient {
   close(): void;
 }
 
-export type CriMethod = `${'RuntimeService' | 'ImageService'}/${string}`;
+/** `Tasks` is containerd's own, where CRI does not suffice. */
+export type CriMethod = `${'RuntimeService' | 'ImageService' | 'Tasks'}/${string}`;
 
+/** Of containerd, where all that comes by CRI lies. */
+const criNamespace = 'k8s.io';
 const answerBytesMax = 16 * 1024 * 1024;
 
 export function createCriClient(
   options: { readonly socket: string; readonly protoFile: string },
   { clock }: { clock: Clock },
 ): CriClient {
-  const methods = loadMethods(options.protoFile);
+  const methods = loadMethods([options.protoFile, join(dirname(options.protoFile), 'containerd.proto')]);
   const client = new Client(`unix:${options.socket}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': answerBytesMax,
     'grpc.initial_reconnect_backoff_ms': 500,
@@ -67,11 +78,14 @@ export function createCriClient(
       if (signal?.aborted) throw new CancelledError();
       const raw = await new Promise<unknown>((resolve, reject) => {
         const deadline = clock.now() + timeoutMs;
+        const metadata = new Metadata();
+        if (method.startsWith('Tasks/')) metadata.set('containerd-namespace', criNamespace);
         const call = client.makeUnaryRequest(
           path,
           requestSerialize,
           responseDeserialize,
           request,
+          metadata,
           { deadline },
           (error, value) => {
             signal?.removeEventListener('abort', cancel);
@@ -105,8 +119,8 @@ export function createCriClient(
   };
 }
 
-function loadMethods(protoFile: string): ReadonlyMap<string, MethodDefinition<object, object>> {
-  const loaded = loadSync(protoFile, {
+function loadMethods(protoFiles: string[]): ReadonlyMap<string, MethodDefinition<object, object>> {
+  const loaded = loadSync(protoFiles, {
     keepCase: true,
     longs: String,
     enums: String,
@@ -118,7 +132,7 @@ function loadMethods(protoFile: string): ReadonlyMap<string, MethodDefinition<ob
     // Messages and enums carry a string as `format`; what is left are services.
     if ('format' in service && typeof service.format === 'string') continue;
     for (const [method, definition] of Object.entries(service))
-      methods.set(`${name.replace(/^runtime\.v1\./, '')}/${method}`, definition);
+      methods.set(`${name.replace(/^.*\./, '')}/${method}`, definition);
   }
   return methods;
 }

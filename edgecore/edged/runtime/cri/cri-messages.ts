@@ -13,6 +13,8 @@ const metadata = z.object({ name: z.string(), attempt: z.number().default(0) });
 
 export const emptyAnswer = z.object({});
 
+export const deletedTaskAnswer = z.object({ exit_status: z.number() });
+
 export const versionAnswer = z.object({ runtime_name: z.string(), runtime_version: z.string() });
 
 export const statusAnswer = z.object({

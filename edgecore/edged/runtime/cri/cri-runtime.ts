@@ -35,6 +35,7 @@ import { type CgroupDriver, type Cgroups, createCgroups, driverFix } from './cgr
 import { containerOf, sandboxOf, statusOf } from './cri-answers.ts';
 import { CriCalls, notFound, unlessGone } from './cri-calls.ts';
 import { type CriClient, createCriClient } from './cri-client.ts';
+import { CriEndings } from './cri-endings.ts';
 import { CriEvents } from './cri-events.ts';
 import { CriImages } from './cri-images.ts';
 import * as messages from './cri-messages.ts';
@@ -63,8 +64,6 @@ type SandboxRecord = Pick<SandboxRequest, 'metadata' | 'labels' | 'annotations'>
 };
 
 const sandboxesMax = 256;
-const stopTriesMax = 5;
-const stopAgainMs = 100;
 
 export function createCriRuntime(
   options: CriRuntimeOptions,
@@ -76,11 +75,11 @@ export function createCriRuntime(
 
 class CriRuntime implements RuntimeService {
   readonly #instance: string;
-  readonly #clock: Clock;
   readonly #log: Log;
   readonly #configuredDriver: CgroupDriver | undefined;
   readonly #client: CriClient;
   readonly #calls: CriCalls;
+  readonly #endings: CriEndings;
   readonly #images: CriImages;
   readonly #events: CriEvents;
   readonly #closed = new AbortController();
@@ -90,11 +89,11 @@ class CriRuntime implements RuntimeService {
 
   constructor(options: CriRuntimeOptions, client: CriClient, { clock, log }: { clock: Clock; log: Log }) {
     this.#instance = options.instance;
-    this.#clock = clock;
     this.#log = log.child({ module: 'cri-runtime' });
     this.#configuredDriver = options.cgroupDriver;
     this.#client = client;
     this.#calls = new CriCalls(client);
+    this.#endings = new CriEndings(this.#calls, clock, this.#closed.signal);
     this.#images = new CriImages(this.#calls);
     this.#events = new CriEvents({
       client,
@@ -173,8 +172,9 @@ class CriRuntime implements RuntimeService {
     const parent = keptSandbox(annotations)?.linux.cgroup_parent;
     if (parent !== undefined) await (await this.#podCgroups()).remove(parent);
     const request = { pod_sandbox_id: id };
-    const remove = () => this.#calls.change('RuntimeService/RemovePodSandbox', request, messages.emptyAnswer);
-    await unlessGone(this.#ending(remove));
+    const method = 'RuntimeService/RemovePodSandbox';
+    const remove = () => this.#calls.change(method, request, messages.emptyAnswer, id);
+    await unlessGone(this.#endings.end(remove));
     this.#sandboxes.delete(id);
     this.#events.forget(id);
   }
@@ -251,7 +251,9 @@ class CriRuntime implements RuntimeService {
     if (!(await this.#isOurs(id))) return;
     await this.#stopContainer(id, 0);
     const request = { container_id: id };
-    await unlessGone(this.#calls.change('RuntimeService/RemoveContainer', request, messages.emptyAnswer));
+    const method = 'RuntimeService/RemoveContainer';
+    const remove = () => this.#calls.change(method, request, messages.emptyAnswer, id);
+    await unlessGone(this.#endings.end(remove));
     this.#events.forget(id);
   }
 
@@ -370,30 +372,14 @@ class CriRuntime implements RuntimeService {
   #stopSandbox(id: string) {
     const request = { pod_sandbox_id: id };
     const stop = () => this.#calls.change('RuntimeService/StopPodSandbox', request, messages.emptyAnswer);
-    return unlessGone(this.#ending(stop));
+    return unlessGone(this.#endings.end(stop));
   }
 
   #stopContainer(id: string, graceMs: number) {
     const request = { container_id: id, timeout: Math.ceil(graceMs / 1000) };
     const method = 'RuntimeService/StopContainer';
     const stop = () => this.#calls.change(method, request, messages.emptyAnswer, id, graceMs);
-    return unlessGone(this.#ending(stop));
-  }
-
-  /**
-   * Stops something, which may be asked twice: when a container ends by itself while containerd 1.6 kills it, its shim
-   * is gone and the call fails with "ttrpc: closed", although the next one finds it ended.
-   */
-  async #ending<T>(stop: () => Promise<T>): Promise<T> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await stop();
-      } catch (error) {
-        const shimGone = error instanceof RuntimeError && /ttrpc: closed/.test(error.message);
-        if (!shimGone || tries === stopTriesMax) throw error;
-        await this.#clock.sleep(stopAgainMs, this.#closed.signal);
-      }
-    }
+    return unlessGone(this.#endings.end(stop));
   }
 
   async #isOurs(containerId: string): Promise<boolean> {

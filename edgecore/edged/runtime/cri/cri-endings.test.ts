@@ -1,7 +1,7 @@
 /**
  * A container that ends by itself while containerd 1.6 kills it: the shim is gone, the call fails with "ttrpc:
  * closed", and a later call finds it ended. The race cannot be made at will, so the answers are made up: they hold
- * what the runtime's code looks for, in the form of containerd's own messages.
+ * what the runtime's code looks for, in the form of containerd's own messages. With real ones: cri-starts.test.ts.
  */
 
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -14,6 +14,8 @@ import { createCriRuntime } from './cri-runtime.ts';
 
 const instance = 'edge-1';
 const shimGone = 'failed to stop container "c1": failed to kill container "c1": ttrpc: closed: unknown';
+const taskLeft =
+  'failed to delete containerd container "c1": cannot delete running task c1: failed precondition';
 const refused = 'failed to stop container "c1": context deadline exceeded: unknown';
 
 /** What the runtime says to the calls of one method, one after the other; `undefined` is an empty answer. */
@@ -46,6 +48,7 @@ class ScriptedClient implements CriClient {
 
 const common = { created_at: '1700000000000000000', labels: { [label.instance]: instance } };
 const answers: Readonly<Record<string, object>> = {
+  'Tasks/Delete': { exit_status: 137 },
   'RuntimeService/ListContainers': {
     containers: [
       {
@@ -115,5 +118,14 @@ describe('a container that ends while it is stopped', () => {
     client.refuse('RuntimeService/StopContainer', refused);
     await expect(runtime.stopContainer('c1', 1000)).rejects.toMatchObject({ message: refused });
     expect(client.count('RuntimeService/StopContainer')).toBe(1);
+  });
+
+  it('loses the task that a cut start has left', async () => {
+    client.refuse('RuntimeService/RemoveContainer', taskLeft, taskLeft);
+    client.refuse('Tasks/Delete', 'task must be stopped before deletion: running: failed precondition');
+    await inTime(runtime.removeContainer('c1'));
+    const asked = client.asked.filter((it) => /Tasks|Remove/.test(it));
+    const round = ['RuntimeService/RemoveContainer', 'Tasks/Kill', 'Tasks/Delete'];
+    expect(asked).toEqual([...round, ...round, 'RuntimeService/RemoveContainer']);
   });
 });
