@@ -1,6 +1,6 @@
 /**
  * The edge killed at a thousand moments that a seed chooses, before and after each effect that it may have: what runs
- * at the end is what is wanted. With real containers: test/long/killed.test.ts.
+ * at the end is what is wanted. With real containers: test/e2e/killed.test.ts.
  */
 
 import { existsSync } from 'node:fs';
