@@ -83,6 +83,16 @@ modules:
   expect(unused).toEqual(expect.arrayContaining(['featureGates', 'modules.metaManager.metaServer']));
 });
 
+test('an empty cgroupDriver, as others write it, says nothing', () => {
+  const yaml = (driver: string) => `modules: {edged: {tailoredKubeletConfig: {cgroupDriver: ${driver}}}}`;
+  const driverOf = (text: string) =>
+    parseConfig(text, 'edgecore.yaml', edgecoreFormat).config.modules.edged.tailoredKubeletConfig
+      .cgroupDriver;
+  expect(driverOf(yaml('""'))).toBeUndefined();
+  expect(driverOf(yaml('systemd'))).toBe('systemd');
+  expect(() => driverOf(yaml('other'))).toThrow(/cgroupDriver/);
+});
+
 describe('what is refused, with its path and the way out', () => {
   test.each([
     ['modules: {edgeHub: {heartbeet: 15}}', 'modules.edgeHub.heartbeet', /unknown field/],

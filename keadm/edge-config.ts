@@ -1,6 +1,7 @@
 /** The edgecore.yaml that join writes: KubeEdge's fields, every path, socket and port said. */
 
 import { dirname } from 'node:path';
+import type { CgroupDriver } from '#edgecore/edged/runtime/cri/cgroups.ts';
 import type { EdgeLayout } from './layout.ts';
 import { findFreePort, isPortFree } from './ports.ts';
 import type { ConfigTree } from './set-flag.ts';
@@ -22,11 +23,12 @@ export interface EdgeConfigOptions {
   readonly httpServer: string;
   readonly runtime?: 'auto' | 'process' | 'cri' | undefined;
   readonly runtimeEndpoint?: string | undefined;
+  readonly cgroupDriver?: CgroupDriver | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
 const loopback = '127.0.0.1';
-const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350, serviceBus: 9060 };
+export const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350, serviceBus: 9060 };
 const externalMqttPort = 1883;
 
 /** KubeEdge's ports for the edge in the default places; for one of several those of a former join while they are free, else others. */
@@ -86,6 +88,7 @@ export function edgeConfig(options: EdgeConfigOptions): ConfigTree {
           ...(options.runtimeEndpoint === undefined
             ? {}
             : { containerRuntimeEndpoint: options.runtimeEndpoint }),
+          ...(options.cgroupDriver === undefined ? {} : { cgroupDriver: options.cgroupDriver }),
           ...(isOneOfSeveral ? { podLogsDir: `${layout.logDir}/pods` } : {}),
         },
       },

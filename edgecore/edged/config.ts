@@ -29,8 +29,11 @@ const kubeletConfigSchema = z.strictObject({
   nodeLeaseDurationSeconds: z.number().int().positive().default(40),
   readOnlyPort: z.number().int().min(0).max(65535).default(10350),
   containerRuntimeEndpoint: z.string().default('unix:///run/containerd/containerd.sock'),
-  /** Only compared: the container runtime's own driver is used. */
-  cgroupDriver: z.enum(['systemd', 'cgroupfs']).optional(),
+  /** Only compared: the container runtime's own driver is used. Empty says nothing, as in files that others wrote. */
+  cgroupDriver: z
+    .enum(['systemd', 'cgroupfs', ''])
+    .optional()
+    .transform((driver) => driver || undefined),
   podLogsDir: z.string().default('/var/log/pods'),
   /** Servers for pods whose dnsPolicy is ClusterFirst; none: they get the machine's resolver. */
   clusterDNS: z.array(z.string()).default([]),

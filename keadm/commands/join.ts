@@ -17,14 +17,22 @@ import { bootstrap } from '#edgecore/edgehub/bootstrap.ts';
 import { saveCredentials } from '#edgecore/edgehub/credentials.ts';
 import { CredentialError } from '#edgecore/edgehub/errors.ts';
 import { machineOf } from '#edgecore/edgehub/machine.ts';
-import { brokerUrl, edgeConfig, edgePorts, recordPorts } from '../edge-config.ts';
+import {
+  brokerUrl,
+  defaultPorts,
+  type EdgeConfigOptions,
+  type EdgePorts,
+  edgeConfig,
+  edgePorts,
+  recordPorts,
+} from '../edge-config.ts';
 import { KeadmError } from '../errors.ts';
 import { daemonArgv, type Host, hostAddress, noteServices } from '../host.ts';
 import { Journal } from '../journal.ts';
 import { type EdgeLayout, edgeLayout } from '../layout.ts';
 import { lastLine } from '../log-tail.ts';
 import { requirePort } from '../ports.ts';
-import { defaultRuntimeEndpoint, type Plan } from '../preflight/plan.ts';
+import type { Plan } from '../preflight/plan.ts';
 import { preflight } from '../preflight/preflight.ts';
 import type { Service } from '../service/service.ts';
 import { applySet } from '../set-flag.ts';
@@ -40,7 +48,7 @@ export interface JoinOptions {
   readonly dataDir?: string | undefined;
   readonly runtime?: 'auto' | 'process' | 'cri' | undefined;
   readonly runtimeEndpoint?: string | undefined;
-  /** Pre-flight compares it with the runtime's. */
+  /** Pre-flight compares it with the runtime's, as it does with what `set` says. */
   readonly cgroupDriver?: Plan['cgroupDriver'];
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly set?: readonly string[] | undefined;
@@ -65,24 +73,19 @@ const nodeNamePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 export async function join(options: JoinOptions, host: Host): Promise<Edge> {
   const cloud = parseCloudAddress(options.cloudcoreIpPort);
   const layout = edgeLayout(options.dataDir);
-  const plan = joinPlan(options, cloud, layout);
-  await preflight(plan, options.ignorePreflightErrors ?? [], host);
   const nodeName = checkNodeName(options.nodeName ?? hostname().toLowerCase());
   const journal = await openJournal(layout, nodeName);
   const instanceId = journal.data.facts.instanceId ?? randomUUID();
+  const httpServer = `https://${cloud.host}:${options.certPort ?? defaultCertPort}`;
+  const wish = { ...options, nodeName, nodeIp: hostAddress(), httpServer, layout, instanceId };
+  const wished = checkedConfig(wish, defaultPorts);
+  await preflight(joinPlan(options, cloud, layout, wished.config), options.ignorePreflightErrors ?? [], host);
   const service = edgeService(layout);
   if (await host.services.isRunning(service.name, service.stateDir)) {
     await host.services.remove(service.name, service.stateDir);
   }
   const ports = await edgePorts(layout, journal.data.facts);
-  const httpServer = `https://${cloud.host}:${options.certPort ?? defaultCertPort}`;
-  const config = applySet(
-    edgeConfig({ ...options, nodeName, nodeIp: hostAddress(), httpServer, layout, ports, instanceId }),
-    options.set ?? [],
-  );
-  const configText = formatYaml(config);
-  const { config: checked } = parseConfig(configText, '--set', edgecoreFormat);
-
+  const { text: configText, config: checked } = checkedConfig(wish, ports);
   await requireBrokerPort(checked);
 
   await host.steps.step('certificate', async () => {
@@ -114,13 +117,27 @@ export async function join(options: JoinOptions, host: Host): Promise<Edge> {
   return { nodeName, broker, dmiSocket: socket };
 }
 
-function joinPlan(options: JoinOptions, cloud: { host: string; port: number }, layout: EdgeLayout): Plan {
+/** The edgecore.yaml that is to be, with what `--set` changes in it. @throws what is wrong with that */
+function checkedConfig(
+  wish: Omit<EdgeConfigOptions, 'ports'> & Pick<JoinOptions, 'set'>,
+  ports: EdgePorts,
+): { readonly text: string; readonly config: EdgecoreConfig } {
+  const text = formatYaml(applySet(edgeConfig({ ...wish, ports }), wish.set ?? []));
+  return { text, config: parseConfig(text, '--set', edgecoreFormat).config };
+}
+
+function joinPlan(
+  options: JoinOptions,
+  cloud: { host: string; port: number },
+  layout: EdgeLayout,
+  { modules: { edged } }: EdgecoreConfig,
+): Plan {
   return {
     role: 'edge',
     dataDir: layout.libDir,
-    runtime: options.runtime ?? 'auto',
-    runtimeEndpoint: options.runtimeEndpoint ?? defaultRuntimeEndpoint,
-    cgroupDriver: options.cgroupDriver,
+    runtime: edged.runtime,
+    runtimeEndpoint: edged.tailoredKubeletConfig.containerRuntimeEndpoint,
+    cgroupDriver: edged.tailoredKubeletConfig.cgroupDriver,
     nodeName: options.nodeName,
     ports: [],
     cloud: { host: cloud.host, ports: [cloud.port, options.certPort ?? defaultCertPort] },

@@ -3,7 +3,8 @@
  * from the network plugin, HTTP on it, logs, restarts, adoption after edgecore was killed, clean-up.
  */
 
-import { readdir, readFile, realpath } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -21,6 +22,9 @@ import { eventually, Workspace } from './workspace.ts';
 
 const namespace = 'default';
 const node = 'containers-1';
+/** Of the runtime that the tests start, and the one that it does not use. */
+const [driver, other] = ['cgroupfs', 'systemd'];
+const driverField = 'modules.edged.tailoredKubeletConfig.cgroupDriver';
 
 describeUnless(needsCri, 'pods as containers', () => {
   let space: Workspace;
@@ -33,8 +37,20 @@ describeUnless(needsCri, 'pods as containers', () => {
   });
   afterAll(() => space.close());
 
+  it.each([
+    ['a flag', ['--cgroupdriver', other]],
+    ['a field', ['--set', `${driverField}=${other}`]],
+  ])('keadm join refuses a cgroup driver that is not the one of the runtime, from %s', async (_, asked) => {
+    const flags = ['--runtime', 'auto', '-p', criEndpoint, ...asked];
+    const { code, stderr } = await space.join('refused', await space.token(), ...flags);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`${other} is asked for, and the container runtime uses ${driver}`);
+    expect(existsSync(space.edgeDir('refused'))).toBe(false);
+  });
+
   it('keadm join finds the runtime, and the node says which it is', async () => {
-    const joined = await space.join(node, await space.token(), '--runtime', 'auto', '-p', criEndpoint);
+    const flags = ['--runtime', 'auto', '-p', criEndpoint, '--cgroupdriver', driver];
+    const joined = await space.join(node, await space.token(), ...flags);
     expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0, stderr: '' });
     const ready = await eventually('node Ready', 30_000, async () => {
       const object = nodeSchema.parse(await api.get({ apiVersion: 'v1', plural: 'nodes', name: node }));
@@ -45,6 +61,21 @@ describeUnless(needsCri, 'pods as containers', () => {
     expect(ready.status?.nodeInfo).toMatchObject({
       containerRuntimeVersion: expect.stringMatching(/^(containerd|cri-o):\/\/\d/),
     });
+  });
+
+  it.each([
+    [driver, 0, `✓ cgroup-driver +${driver}`],
+    ['""', 0, "✓ cgroup-driver +the runtime's own"],
+    [other, 1, `✗ cgroup-driver +${other} is asked for, and the container runtime uses ${driver}`],
+  ])('keadm debug check reads cgroupDriver: %s in edgecore.yaml', async (written, exitCode, line) => {
+    const own = join(space.edgeDir(node), 'etc/config/edgecore.yaml');
+    const file = join(space.dir, 'edgecore.yaml');
+    const yaml = await readFile(own, 'utf8');
+    await writeFile(file, yaml.replace(/cgroupDriver: .*/, `cgroupDriver: ${written}`));
+    const place = ['--data-dir', space.edgeDir(node), '--config', file];
+    const { code, stdout } = await space.keadm('debug', 'check', 'runtime', ...place);
+    expect(code, stdout).toBe(exitCode);
+    expect(stdout).toMatch(new RegExp(line));
   });
 
   it('runs a web server that answers on the address of its pod, and keeps its log', async () => {

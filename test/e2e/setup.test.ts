@@ -75,7 +75,7 @@ describe('what is set up', () => {
     const { code, stdout, stderr } = await space.join(
       node,
       token,
-      ...['--kubeedge-version=v1.23.0', '--cgroupdriver=cgroupfs', '--certPath=/etc/kubeedge/certs'],
+      ...['--kubeedge-version=v1.23.0', '--certPath=/etc/kubeedge/certs'],
       ...['--remote-runtime-endpoint=unix:///run/containerd/containerd.sock', '--hub-protocol', 'websocket'],
       ...['--labels', 'room=kitchen'],
     );
