@@ -180,11 +180,15 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
       return fresh.length === changed.length ? true : undefined;
     });
     for (const node of [one, two]) {
-      const sandboxes = ((await mine[node]?.listPodSandboxes()) ?? []).map((it) => it.podName);
       const wanted = (await pods.list()).filter((it) => it.spec.nodeName === node);
-      expect(sandboxes.sort()).toEqual(wanted.map((it) => it.metadata.name).sort());
-      const containers = await running(node);
-      expect(containers).toHaveLength(wanted.length);
+      const names = wanted.map((it) => it.metadata.name).sort();
+      // A sandbox goes after the API has let its pod go.
+      await expect
+        .poll(async () => (await mine[node]?.listPodSandboxes())?.map((it) => it.podName).sort(), {
+          timeout: 30_000,
+        })
+        .toEqual(names);
+      expect(await running(node)).toHaveLength(names.length);
     }
     await Promise.all(changed.map((name) => pods.delete(name)));
     await pods.gone(...changed);
