@@ -276,7 +276,8 @@ class Edged {
     const { hostnameOverride: nodeName, tailoredKubeletConfig: kubelet } = this.#options;
     if (kubelet.staticPodPath === '') return undefined;
     const rereadMs = parseDurationMs(kubelet.fileCheckFrequency) ?? 20_000;
-    const options = { directory: kubelet.staticPodPath, nodeName, isolated, rereadMs };
+    const keptDirectory = join(this.#options.rootDirectory, 'static-pods');
+    const options = { directory: kubelet.staticPodPath, nodeName, isolated, rereadMs, keptDirectory };
     return new StaticPods(options, { pods, mirrors, clock: this.#with.clock, log: this.#log });
   }
 

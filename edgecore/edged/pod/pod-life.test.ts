@@ -30,6 +30,19 @@ describe('the end of a pod', () => {
     expect((await pods.runtime.listPodSandboxes())[0]?.state).toBe('notready');
   });
 
+  it('comes with its deadline after a restart that came before the cloud heard of its start', async () => {
+    const pod = pods.pod({}, {}, { activeDeadlineSeconds: 60 });
+    pods.work(pod);
+    await pods.until(() => pods.last()?.ready, 'ready');
+    const beganMs = pods.clock.now();
+    await pods.clock.advance(40_000);
+    pods.kill();
+    pods.work(pod);
+    await pods.until(() => phase() === 'Failed', 'Failed', 1000);
+    expect(pods.clock.now() - beganMs).toBeLessThan(63_000);
+    expect(pods.statuses().at(-1)?.reason).toBe('DeadlineExceeded');
+  });
+
   it('is final where the API says so, whatever the runtime has forgotten', async () => {
     pods.work(pods.pod({}, { name: 'other', uid: 'v' }));
     pods.work(pods.pod({}, {}, {}, { phase: 'Succeeded' }));

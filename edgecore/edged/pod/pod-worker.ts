@@ -23,7 +23,6 @@ import type { ImagePulls } from '../images/image-pulls.ts';
 import { PodImages } from '../images/pod-images.ts';
 import { PodProbes } from '../probes/pod-probes.ts';
 import { type DnsConfig, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
-import { isStatic } from '../static/static-pod-files.ts';
 import type { ContainerMountsParts } from '../volumes/container-mounts.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import {
@@ -39,11 +38,11 @@ import {
 import { gracePeriodMs, type Pod, type PodContainer, podKey, podLabel, podNamespace } from './pod.ts';
 import type { PodFiles } from './pod-files.ts';
 import { ignoredFields } from './pod-linux.ts';
+import { PodNotes } from './pod-notes.ts';
 import { PodObserver } from './pod-observer.ts';
 import { podStatus, type StatusInput } from './pod-status.ts';
 import { retryMaxMs, retryMs, type StartFailure, StartFailures, sandboxKey } from './start-failures.ts';
 import type { StatusReporter } from './status-sender.ts';
-import { keepVerdict, keptVerdict } from './verdict-file.ts';
 
 export interface PodWorkerComponents extends ContainerMountsParts {
   readonly runtime: RuntimeService;
@@ -82,7 +81,7 @@ export class PodWorker {
   readonly #ending = new AbortController();
   readonly #stops: ContainerStops;
   readonly #failures: StartFailures;
-  readonly #startTimeMs: number;
+  readonly #notes: PodNotes;
   #conditions: StatusInput['conditions'];
   readonly #starter: ContainerStarter;
   readonly #probes: PodProbes;
@@ -97,8 +96,8 @@ export class PodWorker {
     this.#with = components;
     this.#pod = pod;
     this.#log = components.log.child({ pod: podKey(pod) });
-    const stored = pod.status?.startTime;
-    this.#startTimeMs = stored ? Date.parse(stored) : components.clock.now();
+    const directory = components.podDirectory(pod.metadata.uid);
+    this.#notes = new PodNotes(pod, directory, { clock: components.clock, log: this.#log });
     this.#conditions = pod.status?.conditions ?? [];
     const images =
       components.pulls &&
@@ -136,12 +135,7 @@ export class PodWorker {
   fail(verdict: PodVerdict): void {
     if (this.#over !== undefined || this.#ending.signal.aborted) return;
     this.#over = { verdict, told: false };
-    try {
-      if (!isStatic(this.#pod)) keepVerdict(this.#with.podDirectory(this.#pod.metadata.uid), verdict);
-    } catch (error) {
-      // The disk may be what is short: the pod ends all the same.
-      this.#log.warn({ err: error }, 'the end of the pod cannot be kept for after a restart');
-    }
+    this.#notes.keepVerdict(verdict);
     this.#stops.podEnds();
     this.#log.info({ reason: verdict.reason }, 'the pod is ended');
     this.poke();
@@ -370,7 +364,7 @@ export class PodWorker {
       runtimeName,
       hostIp,
       podIp: observed.sandboxes.length === 0 ? undefined : podIp,
-      startTimeMs: this.#startTimeMs,
+      startTimeMs: this.#notes.startTimeMs,
       conditions: this.#conditions,
       ending: this.#ending.signal.aborted,
       over: this.#over?.verdict,
@@ -469,7 +463,7 @@ export class PodWorker {
 
   /** Ended by us before a restart, and perhaps not yet reported. */
   #recall(): void {
-    const verdict = keptVerdict(this.#with.podDirectory(this.#pod.metadata.uid));
+    const { verdict } = this.#notes;
     if (this.#over !== undefined || verdict === undefined) return;
     this.#over = { verdict, told: false };
     this.#stops.podEnds();
@@ -477,7 +471,7 @@ export class PodWorker {
 
   #deadlineMs(): number {
     const seconds = this.#pod.spec.activeDeadlineSeconds;
-    return typeof seconds === 'number' ? this.#startTimeMs + seconds * 1000 : Number.POSITIVE_INFINITY;
+    return typeof seconds === 'number' ? this.#notes.startTimeMs + seconds * 1000 : Number.POSITIVE_INFINITY;
   }
 
   #noteDeadline(): void {

@@ -245,6 +245,32 @@ describe('static pods', () => {
     expect(warned).toHaveLength(1);
   });
 
+  it('stay over a restart at which their file is bad, until it is gone', async () => {
+    await put('web.yaml');
+    start();
+    await until(() => calls('start').length === 1, 'started');
+    await halt();
+    await write('web.yaml', 'kind: [');
+    cloud = new FakeCloud(open());
+    cloud.online = false;
+    start();
+    await until(() => warned.length > 0, 'said');
+    expect(warned.join()).toMatch(/its last one stays.*web.yaml.*default\/web-edge-1/);
+    await clock.advance(120_000);
+    expect(calls('stop')).toEqual([]);
+    expect(calls('start')).toHaveLength(1);
+    expect(await runtime.listPodSandboxes()).toHaveLength(1);
+    await rm(join(manifests, 'web.yaml'));
+    await until(() => calls('stop').length === 1, 'stopped');
+    await halt();
+    await write('web.yaml', 'kind: [');
+    cloud = new FakeCloud(open());
+    cloud.online = false;
+    start();
+    await clock.advance(120_000);
+    expect(calls('start')).toHaveLength(1);
+  });
+
   it('are not ended by a pod of the API that has their name', async () => {
     await put('web.yaml');
     start();

@@ -1,7 +1,8 @@
 /**
  * Runs the pods of a folder on this machine, with or without a cloud. The folder is watched, and read anew now and
- * then for what a watch may miss. A file that has become unreadable keeps the pod of its last good content; only
- * a file that is gone, or says something else, ends a pod. The next one of its name starts when it has ended.
+ * then for what a watch may miss. A file that has become unreadable keeps the pod of its last good content, over a
+ * restart too; only a file that is gone, or says something else, ends a pod. The next one of its name starts when it
+ * has ended.
  */
 
 import { watch } from 'node:fs/promises';
@@ -11,10 +12,13 @@ import type { Log } from '#beehive/log.ts';
 import { describeError } from '#protocol/errors.ts';
 import { type Pod, podKey } from '../pod/pod.ts';
 import type { Pods } from '../pod/pods.ts';
+import { KeptStaticPods } from './kept-static-pods.ts';
 import type { MirrorPods } from './mirror-pods.ts';
 import { readStaticPods, type StaticPodOptions } from './static-pod-files.ts';
 
 export interface StaticPodsOptions extends StaticPodOptions {
+  /** Where the last good content of each file is kept. */
+  readonly keptDirectory: string;
   readonly rereadMs: number;
 }
 
@@ -36,13 +40,16 @@ const settleMs = 200;
 export class StaticPods {
   readonly #options: StaticPodsOptions;
   readonly #parts: StaticPodsParts;
-  readonly #byFile = new Map<string, Pod>();
+  readonly #kept: KeptStaticPods;
+  readonly #byFile: Map<string, Pod>;
   readonly #running = new Map<string, Running>();
   readonly #said = new Map<string, string>();
 
   constructor(options: StaticPodsOptions, parts: StaticPodsParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#kept = new KeptStaticPods(options.keptDirectory, options);
+    this.#byFile = new Map(this.#kept.recall());
   }
 
   /** Reads the folder and starts, changes and ends what follows from it. */
@@ -56,10 +63,10 @@ export class StaticPods {
       for (const file of [...this.#byFile.keys()])
         if (!pods.has(file) && !faults.has(file)) this.#byFile.delete(file);
       for (const [file, pod] of pods) this.#byFile.set(file, pod);
+      this.#keep();
     } catch (error) {
       // A folder that cannot be read now says nothing about its pods.
       log.warn({ directory, why: describeError(error) }, 'cannot read the folder of static pods');
-      return;
     }
     const wanted = this.#wanted();
     for (const key of new Set([...wanted.keys(), ...this.#running.keys()]))
@@ -80,6 +87,15 @@ export class StaticPods {
       await Promise.race([changed, clock.sleep(rereadMs, either).catch(() => {})]);
       round.abort();
       await clock.sleep(settleMs, signal).catch(() => {});
+    }
+  }
+
+  #keep(): void {
+    try {
+      this.#kept.keep(this.#byFile);
+    } catch (error) {
+      const why = describeError(error);
+      this.#parts.log.warn({ why }, 'static pods cannot be kept for a start at which their file is bad');
     }
   }
 
