@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** Deadlines only end what hangs: no machine, however slow, may reach one in a test that would pass. */
+const patience = { testTimeout: 120_000, hookTimeout: 180_000, expect: { poll: { timeout: 60_000 } } };
+
 const folders = ['protocol', 'beehive', 'apiserver', 'cloudcore', 'edgecore', 'keadm', 'mapper'];
 
 export default defineConfig({
@@ -9,14 +12,14 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [...folders.map((folder) => `${folder}/**/*.test.ts`), 'test/*.test.ts'],
+          ...patience,
         },
       },
       {
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...patience,
         },
       },
       {
@@ -24,8 +27,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 180_000,
+          ...patience,
         },
       },
       {

@@ -19,7 +19,7 @@ async function until(
   path: string,
   holds: (type: string, object: JsonObject) => boolean,
 ): Promise<JsonObject> {
-  for await (const { type, object } of api.watch(`${path}?watch=1&timeoutSeconds=10`)) {
+  for await (const { type, object } of api.watch(`${path}?watch=1&timeoutSeconds=60`)) {
     if (holds(type, object)) return object;
   }
   throw new Error(`nothing that was waited for happened at ${path}`);
@@ -31,7 +31,7 @@ async function untilGone(collection: string, name: string): Promise<void> {
   if ((list.items as unknown[]).length === 0) return;
   const from = valueAt(list, 'metadata', 'resourceVersion');
   for await (const { type } of api.watch(
-    `${path}&watch=1&timeoutSeconds=10&resourceVersion=${String(from)}`,
+    `${path}&watch=1&timeoutSeconds=60&resourceVersion=${String(from)}`,
   )) {
     if (type === 'DELETED') return;
   }

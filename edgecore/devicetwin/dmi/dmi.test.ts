@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { registerAnswerSchema } from '#protocol/dmi/messages.ts';
 import { short, TestEdge } from '../test-edge.ts';
+import type { LeaseOptions } from './mapper-link.ts';
 import { TestMapper } from './test-mapper.ts';
 
 const model = {
@@ -38,18 +39,25 @@ const report = (name: string, twins: object[]) => ({
 let edge: TestEdge;
 let mapper: TestMapper;
 
-beforeEach(async () => {
-  edge = new TestEdge({ dmi: true, lease: { pingEveryMs: 40, leaseMs: 120 } });
+/** Looks often whether a mapper is there again, and never takes one for dead that is only slow. */
+const patient = { pingEveryMs: 40, leaseMs: 600_000 };
+
+beforeEach(() => begin(patient));
+afterEach(end);
+
+async function begin(lease: LeaseOptions): Promise<void> {
+  edge = new TestEdge({ dmi: true, lease });
   edge.held.device.push(device('t1'));
   edge.held.devicemodel.push(model);
   await edge.start();
   edge.link(true);
   mapper = new TestMapper(edge.dir);
-});
-afterEach(async () => {
+}
+
+async function end(): Promise<void> {
   await mapper.die();
   await edge.end();
-});
+}
 
 const state = (of: unknown) => JSON.stringify(of);
 
@@ -183,47 +191,6 @@ describe('a mapper', () => {
     expect(refusals).toBe(2);
   });
 
-  test('that dies leaves its devices unknown; when it is back they are what they were', async () => {
-    await mapper.serve();
-    await mapper.register();
-    await mapper.call('ReportDeviceStates', {
-      deviceName: 't1',
-      deviceNamespace: 'default',
-      state: 'online',
-    });
-    const said = () =>
-      edge.published.flatMap(({ topic, body }) =>
-        topic.endsWith('state/update/result') ? [Object(body).device.state] : [],
-      );
-    await mapper.die();
-    await edge.until(() => said().includes('unknown'));
-    await edge.until(() =>
-      edge.reports.some(
-        ({ route, content }) => route.resource.endsWith('state/update') && `${content}`.includes('unknown'),
-      ),
-    );
-    // Also when the edge was restarted in between.
-    await edge.idle();
-    await edge.stop();
-    await edge.start();
-    edge.published.length = 0;
-    await mapper.serve();
-    await edge.until(() => said().includes('online'));
-  });
-
-  test('that hangs, and whose socket still takes connections, is as good as dead', async () => {
-    await mapper.serve();
-    await mapper.register();
-    await mapper.call('ReportDeviceStates', { deviceName: 't1', deviceNamespace: 'default', state: 'ok' });
-    await mapper.die();
-    const sockets: Socket[] = [];
-    const dumb = createServer((socket) => sockets.push(socket.on('error', () => {})));
-    await new Promise<void>((resolve) => dumb.listen(mapper.socket, resolve));
-    await edge.until(() => JSON.stringify(edge.published).includes('"state":"unknown"'));
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => dumb.close(resolve));
-  });
-
   test('that never answers delays neither another mapper nor clients over MQTT', async () => {
     mapper.hangs = true;
     await mapper.serve();
@@ -273,6 +240,54 @@ describe('a mapper', () => {
     });
     await mapper.until(() => mapper.calls.length === 2);
     expect(mapper.take()).toEqual(['CreateDeviceModel default/later', 'RegisterDevice default/t2']);
+  });
+});
+
+describe('a mapper of a short lease', () => {
+  beforeEach(async () => {
+    await end();
+    await begin({ pingEveryMs: 40, leaseMs: 120 });
+  });
+
+  test('that dies leaves its devices unknown; when it is back they are what they were', async () => {
+    await mapper.serve();
+    await mapper.register();
+    await mapper.call('ReportDeviceStates', {
+      deviceName: 't1',
+      deviceNamespace: 'default',
+      state: 'online',
+    });
+    const said = () =>
+      edge.published.flatMap(({ topic, body }) =>
+        topic.endsWith('state/update/result') ? [Object(body).device.state] : [],
+      );
+    await mapper.die();
+    await edge.until(() => said().includes('unknown'));
+    await edge.until(() =>
+      edge.reports.some(
+        ({ route, content }) => route.resource.endsWith('state/update') && `${content}`.includes('unknown'),
+      ),
+    );
+    // Also when the edge was restarted in between.
+    await edge.idle();
+    await edge.stop();
+    await edge.start();
+    edge.published.length = 0;
+    await mapper.serve();
+    await edge.until(() => said().includes('online'));
+  });
+
+  test('that hangs, and whose socket still takes connections, is as good as dead', async () => {
+    await mapper.serve();
+    await mapper.register();
+    await mapper.call('ReportDeviceStates', { deviceName: 't1', deviceNamespace: 'default', state: 'ok' });
+    await mapper.die();
+    const sockets: Socket[] = [];
+    const dumb = createServer((socket) => sockets.push(socket.on('error', () => {})));
+    await new Promise<void>((resolve) => dumb.listen(mapper.socket, resolve));
+    await edge.until(() => JSON.stringify(edge.published).includes('"state":"unknown"'));
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => dumb.close(resolve));
   });
 });
 
