@@ -11,6 +11,7 @@ import type { Module } from '#beehive/module.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { FakeCloud, type Status } from '#test/fixtures/edged-cloud.ts';
 import { machineUse } from '#test/fixtures/machine.ts';
+import { plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { edgedConfigSchema } from './config.ts';
 import { createEdged, edgedInbox } from './edged.ts';
 import { createMemoryRuntime, type MemoryRuntime } from './runtime/memory-runtime.ts';
@@ -100,17 +101,7 @@ describe('edged', () => {
       what,
     );
 
-  const sandbox = (name: string) => ({
-    podUid: name,
-    podName: name,
-    podNamespace: 'default',
-    attempt: 0,
-    hostname: name,
-    logDirectory: directory,
-    hostNetwork: false,
-    labels: {},
-    annotations: {},
-  });
+  const sandbox = (name: string) => plainSandbox(name, directory);
   const sandboxUids = async () => (await runtime.listPodSandboxes()).map(({ podUid }) => podUid);
 
   it('registers the node, reports it and renews the lease', async () => {

@@ -14,6 +14,7 @@ import { podSchema } from '#protocol/resources/pod.ts';
 import { freePorts } from '#test/free-port.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { plainSandbox } from '../fixtures/runtime-configs.ts';
 import { eventually, Workspace } from './workspace.ts';
 
 const namespace = 'default';
@@ -89,17 +90,7 @@ describeUnless(needsCri, 'the network of containers', () => {
   it('removes sandboxes of its own that belong to no pod, and nobody else’s', async () => {
     const mine = openCri(await instanceOf(space.edgeDir(node)));
     const other = openCri('somebody-else');
-    const config = (podUid: string) => ({
-      podUid,
-      podName: 'lost',
-      podNamespace: namespace,
-      attempt: 0,
-      hostname: 'lost',
-      logDirectory: join(space.dir, podUid),
-      hostNetwork: true,
-      labels: {},
-      annotations: {},
-    });
+    const config = (podUid: string) => plainSandbox(podUid, join(space.dir, podUid));
     await mine.runPodSandbox(config('orphan'));
     const foreign = await other.runPodSandbox(config('foreign'));
     try {

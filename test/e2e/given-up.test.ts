@@ -16,6 +16,7 @@ import type { RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts'
 import { CancelledError } from '#protocol/errors.ts';
 import { criImage, needsCri, openCri, removeAll } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { plainContainer, plainSandbox } from '../fixtures/runtime-configs.ts';
 import { type SilentServer, startSilentServer } from '../fixtures/silent-server.ts';
 
 const count = 1000;
@@ -33,32 +34,9 @@ describeUnless(needsCri, 'what is given up', () => {
     runtime = openCri(`given-up-${randomUUID()}`);
     await runtime.pullImage(criImage);
     silent = await startSilentServer();
-    const sandbox = await runtime.runPodSandbox({
-      podUid: randomUUID(),
-      podName: 'pod',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'pod',
-      logDirectory: directory,
-      hostNetwork: true,
-      labels: {},
-      annotations: {},
-    });
-    containerId = await runtime.createContainer(sandbox, {
-      name: 'main',
-      attempt: 0,
-      image: criImage,
-      command: ['/bin/sleep', '3600'],
-      args: [],
-      workingDir: undefined,
-      env: new Map(),
-      mounts: [],
-      runAsUser: undefined,
-      runAsGroup: undefined,
-      logPath: 'main/0.log',
-      labels: {},
-      annotations: {},
-    });
+    const sandbox = await runtime.runPodSandbox(plainSandbox(randomUUID(), directory));
+    const sleeping = plainContainer({ image: criImage, command: ['/bin/sleep', '3600'] });
+    containerId = await runtime.createContainer(sandbox, sleeping);
     await runtime.startContainer(containerId);
   });
   afterAll(async () => {

@@ -14,6 +14,7 @@ import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { plainSandbox } from '../fixtures/runtime-configs.ts';
 import { startSilentServer } from '../fixtures/silent-server.ts';
 import { TcpPath } from '../tcp-path.ts';
 import { isReady, restartsOf, TestPods } from './test-pods.ts';
@@ -336,17 +337,7 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
   }
 
   function sandbox(podUid: string) {
-    return {
-      podUid,
-      podName: podUid,
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: podUid,
-      logDirectory: join(space.dir, podUid),
-      hostNetwork: true,
-      labels: {},
-      annotations: {},
-    };
+    return plainSandbox(podUid, join(space.dir, podUid));
   }
 });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { ContainerGc } from './container-gc.ts';
 
@@ -21,34 +22,10 @@ describe('ended containers', () => {
 
   /** Ends as often as said; each time a second later than the one before. */
   async function crash(podUid: string, times: number): Promise<void> {
-    const sandbox = await runtime.runPodSandbox({
-      podUid,
-      podName: podUid,
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: podUid,
-      logDirectory: join(directory, podUid),
-      hostNetwork: true,
-      labels: {},
-      annotations: {},
-    });
+    const sandbox = await runtime.runPodSandbox(plainSandbox(podUid, join(directory, podUid)));
     await mkdir(join(directory, podUid, 'main'), { recursive: true });
     for (let attempt = 0; attempt < times; attempt += 1) {
-      const id = await runtime.createContainer(sandbox, {
-        name: 'main',
-        attempt,
-        image: 'i',
-        command: [],
-        args: [],
-        workingDir: undefined,
-        env: new Map(),
-        mounts: [],
-        runAsUser: undefined,
-        runAsGroup: undefined,
-        logPath: `main/${attempt}.log`,
-        labels: {},
-        annotations: {},
-      });
+      const id = await runtime.createContainer(sandbox, plainContainer({ attempt }));
       for (const ending of ['', '.20260101-000000', '.20260101-000000.gz'])
         await writeFile(join(directory, podUid, 'main', `${attempt}.log${ending}`), '');
       await runtime.startContainer(id);

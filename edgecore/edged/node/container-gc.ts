@@ -7,6 +7,7 @@ import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { removeContainer } from '../container/container-logs.ts';
 import { type Container, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
+import { goRounds } from './rounds.ts';
 
 export interface ContainerGcOptions {
   /** Of all pods together; negative: as many as there are. */
@@ -32,16 +33,12 @@ export class ContainerGc {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#with;
-    while (!signal.aborted) {
-      try {
-        if (this.#options.max >= 0) await this.collect(this.#options.max, this.#options.ageMinMs);
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn({ err: error }, 'cannot look after ended containers');
-      }
-      await clock.sleep(everyMs, signal).catch(() => {});
-    }
+    const { max, ageMinMs } = this.#options;
+    const look = async () => {
+      if (max >= 0) await this.collect(max, ageMinMs);
+      return false;
+    };
+    await goRounds({ everyMs, look, fault: 'cannot look after ended containers' }, this.#with, signal);
   }
 
   /** Removes all that nothing needs: the disk is short. */

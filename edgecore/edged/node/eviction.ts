@@ -13,6 +13,7 @@ import { type Pod, podKey } from '../pod/pod.ts';
 import { evictionMessage, evictionOrder, isCritical, type PodUse } from './eviction-order.ts';
 import type { MachineUse } from './machine-use.ts';
 import type { Met, Pressure } from './pressure.ts';
+import { goRounds } from './rounds.ts';
 import { amountOf, conditionOf, type PressureCondition, resourceOf, type Signal } from './thresholds.ts';
 
 /** A pod that runs here. */
@@ -65,20 +66,13 @@ export class Eviction {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#with;
-    while (!signal.aborted) {
-      try {
-        const evicted = await this.round();
-        if (evicted !== undefined) {
-          await this.#ended(evicted, signal);
-          continue;
-        }
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn({ err: error }, 'cannot see whether the node is short of something');
-      }
-      await clock.sleep(everyMs, signal).catch(() => {});
-    }
+    const look = async () => {
+      const evicted = await this.round();
+      if (evicted !== undefined) await this.#ended(evicted, signal);
+      return evicted !== undefined;
+    };
+    const fault = 'cannot see whether the node is short of something';
+    await goRounds({ everyMs, look, fault }, this.#with, signal);
   }
 
   /** One look, and what follows from it: the pod that had to go. */

@@ -11,6 +11,7 @@ import type { EdgedMetrics } from '../edged-metrics.ts';
 import type { NodeEvents } from '../events.ts';
 import { type Image, RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
 import type { FilesystemUse } from './machine-use.ts';
+import { goRounds } from './rounds.ts';
 
 export interface ImageGcOptions {
   /** Above this part of the filesystem images are removed, until it is below the other. In percent. */
@@ -51,17 +52,11 @@ export class ImageGc {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#with;
-    while (!signal.aborted) {
-      try {
-        await this.collect();
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!(error instanceof RuntimeError)) log.error({ err: error }, 'cannot look after the images');
-        else log.warn({ why: error.message }, 'cannot look after the images');
-      }
-      await clock.sleep(everyMs, signal).catch(() => {});
-    }
+    const look = async () => {
+      await this.collect();
+      return false;
+    };
+    await goRounds({ everyMs, look, fault: 'cannot look after the images' }, this.#with, signal);
   }
 
   /** Frees what the thresholds ask for. */

@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { RuntimeError } from '../runtime/runtime-service.ts';
 import { LogRotation } from './log-rotation.ts';
@@ -26,32 +27,8 @@ beforeEach(async () => {
   runtime = createMemoryRuntime({ clock });
   rotated = 0;
   rotation = new LogRotation({ bytesMax: 100, filesMax: 4 }, { runtime, counted, clock, log: silentLog });
-  const sandbox = await runtime.runPodSandbox({
-    podUid: 'u',
-    podName: 'p',
-    podNamespace: 'default',
-    attempt: 0,
-    hostname: 'p',
-    logDirectory: directory,
-    hostNetwork: true,
-    labels: {},
-    annotations: {},
-  });
-  const id = await runtime.createContainer(sandbox, {
-    name: 'main',
-    attempt: 0,
-    image: 'i',
-    command: [],
-    args: [],
-    workingDir: undefined,
-    env: new Map(),
-    mounts: [],
-    runAsUser: undefined,
-    runAsGroup: undefined,
-    logPath: '0.log',
-    labels: {},
-    annotations: {},
-  });
+  const sandbox = await runtime.runPodSandbox(plainSandbox('u', directory));
+  const id = await runtime.createContainer(sandbox, plainContainer({ logPath: '0.log' }));
   await runtime.startContainer(id);
 });
 afterEach(() => rm(directory, { recursive: true }));

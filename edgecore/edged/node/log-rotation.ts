@@ -13,6 +13,7 @@ import { describeError } from '#protocol/errors.ts';
 import { renamedLogs } from '../container/container-logs.ts';
 import type { EdgedMetrics } from '../edged-metrics.ts';
 import { RuntimeError, type RuntimeService } from '../runtime/runtime-service.ts';
+import { goRounds } from './rounds.ts';
 
 export interface LogRotationOptions {
   readonly bytesMax: number;
@@ -36,7 +37,6 @@ export class LogRotation {
   readonly #with: LogRotationParts;
   /** Of running containers, by id: it does not change. */
   #paths: ReadonlyMap<string, string> = new Map();
-  #failing = false;
 
   constructor(options: LogRotationOptions, parts: LogRotationParts) {
     this.#options = options;
@@ -44,18 +44,11 @@ export class LogRotation {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#with;
-    while (!signal.aborted) {
-      try {
-        await this.round();
-        this.#failing = false;
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!this.#failing) log.warn({ err: error }, 'cannot look after the logs');
-        this.#failing = true;
-      }
-      await clock.sleep(everyMs, signal).catch(() => {});
-    }
+    const look = async () => {
+      await this.round();
+      return false;
+    };
+    await goRounds({ everyMs, look, fault: 'cannot look after the logs' }, this.#with, signal);
   }
 
   async round(): Promise<void> {

@@ -17,6 +17,7 @@ import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime
 import { describeUnless } from '#test/describe-unless.ts';
 import { FakeCloud } from '#test/fixtures/edged-cloud.ts';
 import { type MachineShort, machineUse } from '#test/fixtures/machine.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { freePort } from '#test/free-port.ts';
 import { edgedConfigSchema } from '../config.ts';
 import { createEdged, edgedInbox } from '../edged.ts';
@@ -47,33 +48,12 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
   });
 
   async function start(script: string, { image = criImage, attempt = 0, podUid = 'u' } = {}) {
-    const sandbox = await runtime.runPodSandbox({
-      podUid,
-      podName: 'pod',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'pod',
-      logDirectory: directory,
-      hostNetwork: false,
-      labels: {},
-      annotations: {},
-    });
-    const id = await runtime.createContainer(sandbox, {
-      name: 'main',
-      attempt,
-      image,
-      imageId: (await runtime.imageStatus(image))?.id,
-      command: ['/bin/sh', '-c', script],
-      args: [],
-      workingDir: undefined,
-      env: new Map(),
-      mounts: [],
-      runAsUser: undefined,
-      runAsGroup: undefined,
-      logPath: `main/${attempt}.log`,
-      labels: {},
-      annotations: {},
-    });
+    const sandbox = await runtime.runPodSandbox(plainSandbox(podUid, directory, { hostNetwork: false }));
+    const imageId = (await runtime.imageStatus(image))?.id;
+    const id = await runtime.createContainer(
+      sandbox,
+      plainContainer({ attempt, image, imageId, command: ['/bin/sh', '-c', script] }),
+    );
     await runtime.startContainer(id);
     return id;
   }
@@ -163,7 +143,7 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
     const { node, pods } = await summary();
     expect(node.runtime.imageFs.capacityBytes).toBeGreaterThan(0);
     expect(pods[0]).toMatchObject({
-      podRef: { name: 'pod', namespace: 'default', uid: 'u' },
+      podRef: { name: 'u', namespace: 'default', uid: 'u' },
       network: { name: 'eth0', txBytes: expect.any(Number) },
       process_stats: { process_count: expect.any(Number) },
       containers: [{ name: 'main', rootfs: { usedBytes: expect.any(Number) } }],

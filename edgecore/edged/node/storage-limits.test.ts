@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { machineUse } from '#test/fixtures/machine.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { type Pod, podSchema } from '../pod/pod.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { Collector } from '../stats/collector.ts';
@@ -21,32 +22,8 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'hawser-limits-'));
   clock = new ManualClock();
   runtime = createMemoryRuntime({ clock });
-  const sandbox = await runtime.runPodSandbox({
-    podUid: 'u',
-    podName: 'p',
-    podNamespace: 'default',
-    attempt: 0,
-    hostname: 'p',
-    logDirectory: join(directory, 'logs'),
-    hostNetwork: true,
-    labels: {},
-    annotations: {},
-  });
-  const id = await runtime.createContainer(sandbox, {
-    name: 'main',
-    attempt: 0,
-    image: 'i',
-    command: [],
-    args: [],
-    workingDir: undefined,
-    env: new Map(),
-    mounts: [],
-    runAsUser: undefined,
-    runAsGroup: undefined,
-    logPath: 'main/0.log',
-    labels: {},
-    annotations: {},
-  });
+  const sandbox = await runtime.runPodSandbox(plainSandbox('u', join(directory, 'logs')));
+  const id = await runtime.createContainer(sandbox, plainContainer());
   await runtime.startContainer(id);
   runtime.handle.use('main', { writableLayer: { usedBytes: 3 * megabyte, inodesUsed: 1 } });
   const volume = join(directory, 'pods/u/volumes/scratch');

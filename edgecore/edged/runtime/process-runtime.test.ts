@@ -17,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { describeUnless, itUnless } from '#test/describe-unless.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { describeRuntimeService } from '#test/suites/runtime-service.suite.ts';
 import { bundleLogWriter } from './bundled-log-writer.ts';
 import { rotatedFiles } from './cri-log.ts';
@@ -64,35 +65,11 @@ describe('process runtime', () => {
       { clock: systemClock, log: silentLog },
     );
   }
-  const configOf = (over: Partial<ContainerConfig>): ContainerConfig => ({
-    name: 'main',
-    attempt: 0,
-    image: '',
-    command: [],
-    args: [],
-    workingDir: undefined,
-    env: new Map(),
-    mounts: [],
-    runAsUser: undefined,
-    runAsGroup: undefined,
-    logPath: 'main/0.log',
-    labels: {},
-    annotations: {},
-    ...over,
-  });
   async function create(over: Partial<ContainerConfig>): Promise<string> {
-    const sandbox = await runtime.runPodSandbox({
-      podUid: 'u',
-      podName: 'pod',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'pod',
-      logDirectory: join(directory, 'logs'),
-      hostNetwork: true,
-      labels: {},
-      annotations: {},
-    });
-    return runtime.createContainer(sandbox, configOf(over));
+    const sandbox = await runtime.runPodSandbox(
+      plainSandbox('u', join(directory, 'logs'), { podName: 'pod', hostname: 'pod' }),
+    );
+    return runtime.createContainer(sandbox, plainContainer(over));
   }
   async function start(over: Partial<ContainerConfig>): Promise<string> {
     const id = await create(over);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { freePort } from '#test/free-port.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../runtime/memory-runtime.ts';
 import { RuntimeError } from '../runtime/runtime-service.ts';
@@ -43,33 +44,12 @@ const get = async (path: string) => {
 };
 
 async function runPod(name: string, containers: readonly string[]) {
-  const sandboxId = await runtime.runPodSandbox({
-    podUid: `uid-${name}`,
-    podName: name,
-    podNamespace: 'default',
-    attempt: 0,
-    hostname: name,
-    logDirectory: join(directory, 'logs', name),
-    hostNetwork: true,
-    labels: {},
-    annotations: {},
-  });
+  const named = { podName: name, hostname: name };
+  const sandboxId = await runtime.runPodSandbox(
+    plainSandbox(`uid-${name}`, join(directory, 'logs', name), named),
+  );
   for (const container of containers) {
-    const id = await runtime.createContainer(sandboxId, {
-      name: container,
-      attempt: 0,
-      image: 'i',
-      command: [],
-      args: [],
-      workingDir: undefined,
-      env: new Map(),
-      mounts: [],
-      runAsUser: undefined,
-      runAsGroup: undefined,
-      logPath: `${container}/0.log`,
-      labels: {},
-      annotations: {},
-    });
+    const id = await runtime.createContainer(sandboxId, plainContainer({ name: container }));
     await runtime.startContainer(id);
   }
 }

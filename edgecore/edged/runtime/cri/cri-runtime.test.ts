@@ -7,6 +7,7 @@ import { buffer, text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { describeRuntimeService } from '#test/suites/runtime-service.suite.ts';
 import type { ContainerConfig, RuntimeService, SandboxConfig } from '../runtime-service.ts';
 
@@ -45,36 +46,17 @@ describeUnless(needsCri, 'cri runtime', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  const sandboxConfig = (over: Partial<SandboxConfig> = {}): SandboxConfig => ({
-    podUid: randomUUID(),
-    podName: 'pod',
-    podNamespace: 'default',
-    attempt: 0,
-    hostname: 'named-by-us',
-    logDirectory: join(directory, 'logs'),
-    hostNetwork: false,
-    labels: {},
-    annotations: {},
-    ...over,
-  });
-  const start = async (script: string, over: Partial<ContainerConfig> = {}, sandbox = sandboxConfig()) => {
-    const sandboxId = await runtime.runPodSandbox(sandbox);
-    const id = await runtime.createContainer(sandboxId, {
-      name: 'main',
-      attempt: 0,
-      image: criImage,
-      command: ['/bin/sh', '-c', script],
-      args: [],
-      workingDir: undefined,
-      env: new Map(),
-      mounts: [],
-      runAsUser: undefined,
-      runAsGroup: undefined,
-      logPath: 'main/0.log',
-      labels: {},
-      annotations: {},
+  const sandboxConfig = (over: Partial<SandboxConfig> = {}): SandboxConfig =>
+    plainSandbox(randomUUID(), join(directory, 'logs'), {
+      podName: 'pod',
+      hostname: 'named-by-us',
+      hostNetwork: false,
       ...over,
     });
+  const start = async (script: string, over: Partial<ContainerConfig> = {}, sandbox = sandboxConfig()) => {
+    const sandboxId = await runtime.runPodSandbox(sandbox);
+    const shell = { image: criImage, command: ['/bin/sh', '-c', script] };
+    const id = await runtime.createContainer(sandboxId, plainContainer({ ...shell, ...over }));
     await runtime.startContainer(id);
     return { sandboxId, id };
   };

@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { criEndpoint, criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
+import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import type { RuntimeService } from '../runtime-service.ts';
 
 // Real containers on a machine that may be busy.
@@ -27,32 +28,9 @@ describeUnless(needsCri, 'a start that another call has begun', () => {
     directory = await mkdtemp(join(tmpdir(), 'hawser-cri-'));
     runtime = openCri(`test-${randomUUID()}`);
     await runtime.pullImage(criImage);
-    sandboxId = await runtime.runPodSandbox({
-      podUid: randomUUID(),
-      podName: 'pod',
-      podNamespace: 'default',
-      attempt: 0,
-      hostname: 'pod',
-      logDirectory: join(directory, 'logs'),
-      hostNetwork: true,
-      labels: {},
-      annotations: {},
-    });
-    id = await runtime.createContainer(sandboxId, {
-      name: 'main',
-      attempt: 0,
-      image: criImage,
-      command: ['/bin/sleep', '3600'],
-      args: [],
-      workingDir: undefined,
-      env: new Map(),
-      mounts: [],
-      runAsUser: undefined,
-      runAsGroup: undefined,
-      logPath: 'main/0.log',
-      labels: {},
-      annotations: {},
-    });
+    sandboxId = await runtime.runPodSandbox(plainSandbox(randomUUID(), join(directory, 'logs')));
+    const sleeping = plainContainer({ image: criImage, command: ['/bin/sleep', '3600'] });
+    id = await runtime.createContainer(sandboxId, sleeping);
   });
   afterEach(async () => {
     await removeAll(runtime);
