@@ -150,7 +150,7 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
     });
     const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics/resource`)).text();
     expect(metrics).toMatch(
-      /^container_cpu_usage_seconds_total\{container="main",namespace="default",pod="pod"\} \d/m,
+      /^container_cpu_usage_seconds_total\{container="main",namespace="default",pod="u"\} \d/m,
     );
     stop.abort();
     await running;
