@@ -35,7 +35,7 @@ test.each(rows)('%s: refused', (_, text) => {
 });
 
 // Comparing each key with each would take minutes.
-test('a map with as many keys as fit', { timeout: 30_000 }, () => {
+test('a map with as many keys as fit', () => {
   const count = 80_000;
   const text = Array.from({ length: count }, (_, at) => `key${at}: 1\n`).join('');
   expect(Object.keys(Object(parseYaml(text)))).toHaveLength(count);

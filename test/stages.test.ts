@@ -84,7 +84,7 @@ describe('the end of the output', () => {
       { name: 'lint', script: fine, args: [] },
     ]));
     lines = lines.slice(-60);
-  }, 60_000);
+  });
 
   test.each([
     ['types: exit code 2', 'x.ts(1,1): error TS1: no'],
@@ -128,7 +128,7 @@ test('of very many failures, the last 60 lines name as many as fit and count the
   expect(last).toContain('✗ many.test.mjs > number 0');
   expect(last).toContain('✗ many.test.mjs > number 46');
   expect(last).toContain('… and 23 more');
-}, 60_000);
+});
 
 test('a run that passes ends with its count alone', async () => {
   const folder = join(directory, 'fine');
@@ -138,4 +138,4 @@ test('a run that passes ends with its count alone', async () => {
   expect(lines.at(-2)).toBe('1 passed, 0 failed, 0 skipped');
   expect(lines.join('\n')).not.toContain('what failed');
   expect(code).toBe(0);
-}, 60_000);
+});

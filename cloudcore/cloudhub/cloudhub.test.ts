@@ -205,7 +205,7 @@ afterEach(async () => {
 });
 
 async function until(condition: () => boolean): Promise<void> {
-  await expect.poll(condition, { interval: 2, timeout: 3_000 }).toBe(true);
+  await expect.poll(condition, { interval: 2 }).toBe(true);
 }
 
 function news(operation: string, heard: readonly Envelope[]): readonly Envelope[] {

@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '#beehive/clock.ts';
+import { type Clock, ManualClock, systemClock } from '#beehive/clock.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { defaultHttpLimits, HttpConnection, type HttpLimits } from './http.ts';
 import { KubeError } from './kube-api.ts';
@@ -18,7 +18,11 @@ afterEach(async () => {
   server = undefined;
 });
 
-async function serve(listener: RequestListener, limits: Partial<HttpLimits> = {}): Promise<HttpConnection> {
+async function serve(
+  listener: RequestListener,
+  limits: Partial<HttpLimits> = {},
+  clock: Clock = systemClock,
+): Promise<HttpConnection> {
   const listening = createServer(listener);
   server = listening;
   await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
@@ -28,7 +32,7 @@ async function serve(listener: RequestListener, limits: Partial<HttpLimits> = {}
     tls: {},
     credential: { kind: 'header', value: 'Bearer t' },
   } as const;
-  connection = new HttpConnection(endpoint, { clock: systemClock }, { ...defaultHttpLimits, ...limits });
+  connection = new HttpConnection(endpoint, { clock }, { ...defaultHttpLimits, ...limits });
   return connection;
 }
 
@@ -70,13 +74,19 @@ describe('HttpConnection', () => {
   });
 
   it('gives up at its deadline, and at an answer that is too large', async () => {
+    const clock = new ManualClock();
     const http = await serve(
       (request, response) => {
         if (request.url?.endsWith('large')) response.end('x'.repeat(2_000));
+        else void clock.advance(5_000);
       },
-      { requestTimeoutMs: 50, answerBytesMax: 1_000 },
+      { requestTimeoutMs: 5_000, answerBytesMax: 1_000 },
+      clock,
     );
-    expect(await failure(http.call(get))).toMatchObject({ code: 'unreachable' });
+    expect(await failure(http.call(get))).toMatchObject({
+      code: 'unreachable',
+      message: expect.stringContaining('no answer in 5000 ms'),
+    });
     expect((await failure(http.call({ ...get, path: '/large' }))).message).toMatch(/larger than 1000 bytes/);
   });
 
@@ -113,14 +123,21 @@ describe('HttpConnection', () => {
   });
 
   it('says a broken stream is unreachable, and ends a silent one at its time', async () => {
-    const http = await serve((request, response) => {
+    const clock = new ManualClock();
+    const listener: RequestListener = (request, response) => {
       response.write('{}\n');
       if (request.url?.endsWith('broken')) setImmediate(() => response.destroy());
-    });
-    const read = async (path: string, timeoutMs: number) => {
-      for await (const _ of http.lines({ ...get, path, timeoutMs }));
     };
-    expect(await failure(read('/broken', 5_000))).toMatchObject({ code: 'unreachable' });
-    await read('/silent', 50);
+    const http = await serve(listener, {}, clock);
+    const broken = http.lines({ ...get, path: '/broken', timeoutMs: 5_000 });
+    const readOn = async () => {
+      for await (const _ of broken);
+    };
+    expect(await failure(readOn())).toMatchObject({ code: 'unreachable' });
+    const silent = http.lines({ ...get, path: '/silent', timeoutMs: 5_000 });
+    expect(await silent.next()).toEqual({ done: false, value: '{}' });
+    const next = silent.next();
+    await clock.advance(5_000);
+    expect((await next).done).toBe(true);
   });
 });

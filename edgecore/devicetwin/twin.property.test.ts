@@ -307,7 +307,7 @@ test('what was answered survives, in order, and the cloud ends equal', async () 
     }),
     { numRuns: 100 },
   );
-}, 120_000);
+});
 
 function countSuccesses(before: Model, actions: readonly Action[]): number {
   let count = 0;

@@ -140,7 +140,7 @@ afterEach(async () => {
 const inAnHour = Math.floor(Date.now() / 1000) + 3600;
 const join_ = (token: string, httpServer = cloud.url) =>
   bootstrap(
-    { nodeName: 'edge-1', token, httpServer, machine: 'm1', timeoutMs: 5_000 },
+    { nodeName: 'edge-1', token, httpServer, machine: 'm1', timeoutMs: 60_000 },
     { clock: systemClock },
     live,
   );
@@ -235,7 +235,7 @@ describe('certificates', () => {
         machine: 'm1',
         files: filesIn(dir),
         bootstrapFile: join(dir, 'bootstrap.conf'),
-        requestTimeoutMs: 5_000,
+        requestTimeoutMs: 60_000,
         rotate: true,
       },
       { clock, random: seededRandom(1), log: silentLog },
@@ -304,7 +304,7 @@ describe('certificates', () => {
         sessionBeatMs: 5_000,
         pongTimeoutMs: 15_000,
         writeTimeoutMs: 15_000,
-        handshakeTimeoutMs: 5_000,
+        handshakeTimeoutMs: 60_000,
         upstream: { perSecond: 30, burst: 60 },
         modules: [],
       },

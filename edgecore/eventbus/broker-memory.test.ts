@@ -95,7 +95,7 @@ describe('sessions', () => {
     await fleeting.mqtt.publishAsync('fence', 'x', { qos: 1 });
     await first.until(1);
     expect(first.messages.map(({ topic }) => topic)).toEqual(['fence']);
-  }, 30_000);
+  });
 
   test.each([
     ['without a client id: nobody could come back to them', 0, ''],
@@ -186,7 +186,7 @@ describe('a client', () => {
     expect(again.messages.map(({ payload }) => Number(payload))).toEqual(
       Array.from({ length: brokerLimits.unacknowledgedMax }, (_, at) => at),
     );
-  }, 30_000);
+  });
 
   test('that releases nothing (QoS 2) is disconnected', async () => {
     const good = await enter();
@@ -204,7 +204,7 @@ describe('a client', () => {
     await writer.mqtt.publishAsync('two', 'good', { qos: 2 });
     await good.until(brokerLimits.unfinishedMax + 1);
     expect(good.messages.at(-1)).toEqual({ topic: 'two', payload: 'good' });
-  }, 30_000);
+  });
 
   test('that floods DeviceTwin does not keep another waiting behind it', async () => {
     let open: () => void = () => {};
@@ -229,7 +229,7 @@ describe('a client', () => {
     await edge.until(() => edge.got.twin.length === 2_001);
     const others = edge.got.twin.filter(({ content }) => content !== 'x');
     expect(others.map(({ content }) => Number(content))).toEqual(sent.map((_, at) => at));
-  }, 30_000);
+  });
 });
 
 /** Connected, with a session, and doing nothing by itself. */

@@ -71,7 +71,7 @@ describeUnless(mosquittoMissing, 'with mosquitto', () => {
       return edge.got.twin.length > 0 && edge.got.edgehub.length > 0;
     });
     other.mqtt.end(true);
-  }, 20_000);
+  });
 
   test('in mode both, what the edge says reaches the clients of both brokers', async () => {
     await broker.start();
@@ -145,7 +145,7 @@ describeUnless(mosquittoMissing, 'with mosquitto', () => {
     expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca: another, cert, key } })).toBe(
       false,
     );
-  }, 20_000);
+  });
 
   test('is taken when no mode is set and it answers; else the embedded broker starts', async () => {
     const inner = await freePort();
@@ -189,7 +189,7 @@ describe('an external broker that is away or dumb', () => {
     expect(await brokerAnswers({ ...options, url: `tcp://127.0.0.1:${port}` })).toBe(false);
     for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => dumb.close(resolve));
-  }, 20_000);
+  });
 });
 
 async function start(): Promise<void> {

@@ -91,7 +91,7 @@ async function killAndStart(edge: Edge, at: string): Promise<Edge> {
   return start(file);
 }
 
-test('the store equals the model, whenever the process is killed', { timeout: 60_000 }, async () => {
+test('the store equals the model, whenever the process is killed', async () => {
   let runs = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {

@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-test('one data directory, one edgecore; the lock goes with the process', { timeout: 20_000 }, async () => {
+test('one data directory, one edgecore; the lock goes with the process', async () => {
   const file = join(dir, 'edgecore.db');
   const sqlite = createRequire(import.meta.url).resolve('better-sqlite3');
   const script = `const db = new (require(${JSON.stringify(sqlite)}))(${JSON.stringify(`${file}.lock`)});

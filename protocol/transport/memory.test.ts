@@ -76,7 +76,7 @@ async function pair(network: MemoryNetwork): Promise<{ edge: Connection; cloud: 
   const edge = await network.dial({
     url: `ws://cloud:${listener.port}/`,
     headers: {},
-    handshakeTimeoutMs: 1_000,
+    handshakeTimeoutMs: 60_000,
     frameBytesMax: 10_000,
     signal: new AbortController().signal,
   });

@@ -56,7 +56,7 @@ function dial(listener: Listener, options: Partial<DialOptions> = {}): Promise<C
     url: `wss://127.0.0.1:${listener.port}/p/edge-1/events`,
     headers: { node_id: 'edge-1', project_id: 'p', ConnectionUse: 'msg' },
     tls: edgeTls,
-    handshakeTimeoutMs: 5_000,
+    handshakeTimeoutMs: 60_000,
     frameBytesMax: 10_000,
     signal: new AbortController().signal,
     ...options,

@@ -56,8 +56,8 @@ describeUnless(needsCri, 'what is given up', () => {
       await expect(pulled).rejects.toBeInstanceOf(CancelledError);
     });
     expect(pulls.count).toBe(0);
-    await expect.poll(() => silent.sockets.size, { timeout: 30_000 }).toBe(0);
-    await expect.poll(handles, { timeout: 30_000 }).toEqual(before);
+    await expect.poll(() => silent.sockets.size).toBe(0);
+    await expect.poll(handles).toEqual(before);
     expect((await runtime.status()).conditions.every((it) => it.ok)).toBe(true);
   });
 
@@ -73,8 +73,8 @@ describeUnless(needsCri, 'what is given up', () => {
       const { ok } = await ask(kinds[at % kinds.length] ?? {}, probeMs);
       expect(ok).toBe(false);
     });
-    await expect.poll(() => silent.sockets.size, { timeout: 30_000 }).toBe(0);
-    await expect.poll(handles, { timeout: 30_000 }).toEqual(before);
+    await expect.poll(() => silent.sockets.size).toBe(0);
+    await expect.poll(handles).toEqual(before);
   });
 
   it('leaves neither handle nor process after commands that hang', async () => {
@@ -82,10 +82,10 @@ describeUnless(needsCri, 'what is given up', () => {
     const command = ['/bin/sleep', '3599'];
     const asked = Array.from({ length: atOnce }, () => ask({ exec: { command } }, 1000));
     expect((await Promise.all(asked)).map((it) => it.ok)).not.toContain(true);
-    await expect.poll(handles, { timeout: 30_000 }).toEqual(before);
+    await expect.poll(handles).toEqual(before);
     const left = ['/bin/sh', '-c', 'ps | grep -c "[s]leep 3599"'];
     const said = async () => (await runtime.execSync(containerId, left, 10_000)).stdout.toString().trim();
-    await expect.poll(said, { timeout: 30_000 }).toBe('0');
+    await expect.poll(said).toBe('0');
   });
 
   function ask(action: CheckAction, timeoutMs: number) {

@@ -185,9 +185,7 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
       const names = wanted.map((it) => it.metadata.name).sort();
       // A sandbox goes after the API has let its pod go.
       await expect
-        .poll(async () => (await mine[node]?.listPodSandboxes())?.map((it) => it.podName).sort(), {
-          timeout: 30_000,
-        })
+        .poll(async () => (await mine[node]?.listPodSandboxes())?.map((it) => it.podName).sort())
         .toEqual(names);
       expect(await running(node)).toHaveLength(names.length);
     }

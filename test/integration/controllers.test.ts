@@ -254,7 +254,7 @@ for (const { name: apiName, missing, open } of apis)
         const answer = await admin.create(reviews, review);
         return (answer.status as { user?: { username?: string } }).user?.username;
       };
-      await expect.poll(said, { timeout: 15_000 }).toBe(user);
+      await expect.poll(said).toBe(user);
     }
 
     it('keeps ObjectSyncs of what a KubeEdge edge is sent, and removes them', async () => {
@@ -269,10 +269,10 @@ for (const { name: apiName, missing, open } of apis)
         await edge.clock.advance(syncLimits.writeEveryMs);
         return (await admin.get({ ...syncs, name: `${node}.${uid}` })).status;
       };
-      await expect.poll(statusOf, { timeout: 5_000 }).toEqual({ objectResourceVersion: '77' });
+      await expect.poll(statusOf).toEqual({ objectResourceVersion: '77' });
       edge.ledger.removed(node, path, uid);
       edge.ledger.removed(node, own, uid);
-      await expect.poll(async () => (await admin.list(syncs)).items.length, { timeout: 5_000 }).toBe(0);
+      await expect.poll(async () => (await admin.list(syncs)).items.length).toBe(0);
     });
 
     it('asks, approves and fetches the certificate of a MetaServer', async () => {

@@ -268,7 +268,7 @@ test.each([
   const containers = [{ name: 'main', image: 'i', command: ['run'], envFrom }];
   await push('update', 'default/pod/web', pod('web', { containers }));
   await saidOf('query', 'default/configmap/c');
-  await expect.poll(running, { timeout: 30_000, interval: 50 }).toBe(1);
+  await expect.poll(running, { interval: 50 }).toBe(1);
   expect(asked).toBe(2);
   await said(
     ({ route, content, header }) =>

@@ -85,7 +85,7 @@ describe('delivery to a KubeEdge edge', () => {
     const frame = await pushed('update default/pod/web');
     const name = `${node}.${pod.metadata.uid}`;
     const spec = { objectAPIVersion: 'v1', objectKind: 'Pod', objectName: 'web' };
-    await expect.poll(notes, { timeout: 5_000 }).toSatisfy((found: Awaited<ReturnType<typeof notes>>) => {
+    await expect.poll(notes).toSatisfy((found: Awaited<ReturnType<typeof notes>>) => {
       const { status } = found.get(name) ?? {};
       return JSON.stringify(status) === '{"objectResourceVersion":"0"}';
     });
@@ -94,20 +94,18 @@ describe('delivery to a KubeEdge edge', () => {
     await connect();
     await pushed('update default/pod/web');
     await expect
-      .poll(async () => (await notes()).get(name)?.status, { timeout: 5_000 })
+      .poll(async () => (await notes()).get(name)?.status)
       .toEqual({
         objectResourceVersion: frame.header.resourceversion,
       });
     const map = (await ask('query', 'default/configmap/map')) as Envelope & { content: KubeObject };
     await at.edge.say({ ...map.route, operation: 'response' }, 'OK', map.header.msg_id);
     await expect
-      .poll(async () => (await notes()).get(`${node}.${map.content.metadata.uid}`)?.status, {
-        timeout: 5_000,
-      })
+      .poll(async () => (await notes()).get(`${node}.${map.content.metadata.uid}`)?.status)
       .toEqual({ objectResourceVersion: map.header.resourceversion });
     await deletePod('web');
     await pushed('delete default/pod/web');
-    await expect.poll(async () => (await notes()).has(name), { timeout: 5_000 }).toBe(false);
+    await expect.poll(async () => (await notes()).has(name)).toBe(false);
   });
 
   test('what cannot be noted is not sent, but later', async () => {
@@ -188,9 +186,7 @@ describe('delivery to a KubeEdge edge', () => {
     await at.edge.say({ ...map.route, operation: 'response' }, 'OK', map.header.msg_id);
     // Acknowledged versions are written within about a second.
     await expect
-      .poll(async () => [...(await notes()).values()].filter(({ status }) => status !== undefined).length, {
-        timeout: 5_000,
-      })
+      .poll(async () => [...(await notes()).values()].filter(({ status }) => status !== undefined).length)
       .toBe(8);
     await settled();
     let renewed: KubeObject | undefined;
@@ -273,7 +269,7 @@ describe('delivery to a KubeEdge edge', () => {
     expect((await notes()).size).toBe(2);
     await at.cloud.api.delete({ ...nodes, name: node });
     await at.edge.connection.closed;
-    await expect.poll(async () => (await notes()).size, { timeout: 5_000 }).toBe(0);
+    await expect.poll(async () => (await notes()).size).toBe(0);
   });
 
   test('nothing an object is written for an edge of ours, and it is never spoken to before it has said what it holds', async () => {

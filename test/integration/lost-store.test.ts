@@ -89,7 +89,7 @@ test('a damaged store: pods run on, are adopted once the cloud has told, and onl
   await cloud.addNode('edge-1');
   const uids = [await addPod('one'), await addPod('two'), await addPod('three')];
   let current = await start();
-  await expect.poll(async () => (await running(current)).length, { timeout: 20_000 }).toBe(3);
+  await expect.poll(async () => (await running(current)).length).toBe(3);
   const before = await running(current);
   await stop();
 
@@ -115,11 +115,11 @@ test('a damaged store: pods run on, are adopted once the cloud has told, and onl
   network.heal();
   await current.connected();
   const wanted = before.filter((one) => !one.startsWith(`${uids[2]} `));
-  await expect.poll(() => new SessionStore(current.store).isWhole(), { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => new SessionStore(current.store).isWhole()).toBe(true);
   expect(await running(current)).toEqual(expect.arrayContaining(wanted));
   await stop();
   current = await start();
-  await expect.poll(() => running(current), { timeout: 20_000 }).toEqual(wanted);
+  await expect.poll(() => running(current)).toEqual(wanted);
 });
 
 test('a copy of the store is no proof of what it lacks', async () => {

@@ -68,19 +68,19 @@ test('moved at work, and moved while its first edge is away', async () => {
     const { status } = deviceStatusSchema.parse(await cloud.api.get(ref));
     return status?.twins?.[0]?.reported?.value;
   };
-  const isAt = (edge: Edge) => expect.poll(() => held(edge), { timeout: 20_000 });
+  const isAt = (edge: Edge) => expect.poll(() => held(edge));
 
   const first = await edgeOf(cloud, 'edge-1');
   const second = await edgeOf(cloud, 'edge-2');
   await isAt(first.edge).toEqual(['default/thermo']);
   report(first.edge, '1');
-  await expect.poll(reported, { timeout: 20_000 }).toBe('1');
+  await expect.poll(reported).toBe('1');
 
   await move('edge-2');
   await isAt(second.edge).toEqual(['default/thermo']);
   await isAt(first.edge).toEqual([]);
   report(second.edge, '2');
-  await expect.poll(reported, { timeout: 20_000 }).toBe('2');
+  await expect.poll(reported).toBe('2');
 
   second.path.silence();
   second.path.cut();
@@ -90,11 +90,11 @@ test('moved at work, and moved while its first edge is away', async () => {
   await move('edge-1');
   await isAt(first.edge).toEqual(['default/thermo']);
   report(first.edge, '4');
-  await expect.poll(reported, { timeout: 20_000 }).toBe('4');
+  await expect.poll(reported).toBe('4');
   second.path.heal();
   await second.edge.connected(2);
   await isAt(second.edge).toEqual([]);
   expect(await reported()).toBe('4');
   report(first.edge, '5');
-  await expect.poll(reported, { timeout: 20_000 }).toBe('5');
+  await expect.poll(reported).toBe('5');
 });

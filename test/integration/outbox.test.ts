@@ -57,7 +57,7 @@ test('to a cloud of ours: kept over a restart, written once each and in order, g
   network.heal();
   const edge = await startEdge({ ...options, dir });
   closing.push(() => edge.close());
-  await expect.poll(async () => (await waiting(edge)).length, { timeout: 20_000 }).toBe(0);
+  await expect.poll(async () => (await waiting(edge)).length).toBe(0);
   const { items } = await cloud.api.list(events);
   const ours = items.filter(({ metadata }) => metadata.name.startsWith('event-'));
   expect(ours.map(({ metadata }) => metadata.name).sort()).toEqual(names);
@@ -114,7 +114,7 @@ test('at a KubeEdge cloud, which answers nothing: gone when the pong of a ping b
   network.cut();
   network.heal();
   await edge.connected(2);
-  await expect.poll(async () => (await waiting(edge)).length, { timeout: 20_000 }).toBe(0);
+  await expect.poll(async () => (await waiting(edge)).length).toBe(0);
   expect(names()).toEqual(['default/event/a', 'default/event/b']);
   expect(heard.some(({ header }) => 'hawserAck' in header)).toBe(false);
 });
@@ -177,7 +177,7 @@ test('what one receiver does not take holds up no other, and leaves room for eve
     expect(kept.content).toBe('OK');
   }
   await say(edge, 'insert', 'behind');
-  await expect.poll(async () => (await waiting(edge)).length, { timeout: 10_000 }).toBe(0);
+  await expect.poll(async () => (await waiting(edge)).length).toBe(0);
   const { items } = await cloud.api.list(events);
   expect(items.map(({ metadata }) => metadata.name)).toContain('behind');
   const store = new OutboxStore(edge.store, { log: silentLog });
@@ -203,5 +203,5 @@ test('what the cloud has no module for is not kept for ever', async () => {
   const route = { source: 'bus', group: 'user', operation: 'upload', resource: 'default/up' };
   await edge.bus.request('metamanager', newEnvelope(route, 'x'), { timeoutMs: 5_000 });
   const left = () => new OutboxStore(edge.store, { log: silentLog }).first(10, 'uploads');
-  await expect.poll(async () => (await left()).length, { timeout: 10_000 }).toBe(0);
+  await expect.poll(async () => (await left()).length).toBe(0);
 });

@@ -329,7 +329,7 @@ class Replay {
       const all = (await Promise.all(lists)).flatMap(({ items }) => items);
       return all.filter(({ status }) => status === undefined).length;
     };
-    await expect.poll(unwritten, { timeout: 10_000 }).toBe(0);
+    await expect.poll(unwritten).toBe(0);
   }
 
   #keepDown(): void {
@@ -391,7 +391,7 @@ test('the life of a node', async () => {
     'deleting default/pod/web',
   ]);
   compare(transcript, lines, replay.down);
-}, 120_000);
+});
 
 test('a cloud that stops and comes back', async () => {
   const transcript = 'kubeedge-v1.23.1-reconnect.jsonl';
@@ -420,4 +420,4 @@ test('a cloud that stops and comes back', async () => {
     await replay.close();
   }
   compare(transcript, lines, replay.down);
-}, 120_000);
+});

@@ -107,7 +107,7 @@ test('10,000 numbered reports over 100 cuts: both sides end equal, nothing older
   await pass(clock, 60_000);
   expect(api.writes).toHaveLength(written);
   await end(world);
-}, 120_000);
+});
 
 interface Flow {
   readonly last: Map<string, string>;

@@ -284,8 +284,8 @@ describe('eventbus to rest', () => {
       await again.mqtt.publishAsync('default/sensors/1/temp', number, { qos: 1 });
       if (Number(number) % 20 === 0) path.cut();
     }
-    await expect.poll(() => target.heard.length, { timeout: 30_000 }).toBe(numbers.length);
-    await expect.poll(async () => (await waiting()).length, { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => target.heard.length).toBe(numbers.length);
+    await expect.poll(async () => (await waiting()).length).toBe(0);
     expect(target.bodies()).toEqual(numbers);
   });
 

@@ -398,7 +398,7 @@ async function asked(mapper: TestClient, topic: string, body: unknown): Promise<
 async function isConfirmed(edge: Edge, id: string): Promise<void> {
   const waiting = () =>
     edge.store.read((sql) => sql.all('SELECT 1 FROM twin_unsynced WHERE deviceid = ?', id)).length;
-  await expect.poll(waiting, { timeout: 10_000 }).toBe(0);
+  await expect.poll(waiting).toBe(0);
 }
 
 function parsed(content: unknown): unknown {

@@ -64,7 +64,7 @@ export function transportSuite(name: string, open: () => Promise<TransportHarnes
         url: `${harness.scheme}://${harness.host}:${port}/project/edge-1/events`,
         headers: { node_id: 'edge-1' },
         ...(harness.clientTls === undefined ? {} : { tls: harness.clientTls }),
-        handshakeTimeoutMs: 5_000,
+        handshakeTimeoutMs: 60_000,
         frameBytesMax,
         signal: new AbortController().signal,
         ...options,

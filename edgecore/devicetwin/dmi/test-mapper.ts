@@ -78,7 +78,7 @@ export class TestMapper {
       socket,
       now: systemClock.now,
     });
-    return this.#edge.call(method, request, { timeoutMs: 5_000 });
+    return this.#edge.call(method, request, { timeoutMs: 60_000 });
   }
 
   /** Again and again until the edge is there. */

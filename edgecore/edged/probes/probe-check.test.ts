@@ -17,7 +17,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-function ask(action: CheckAction, timeoutMs = 2000, ports: object[] = []) {
+function ask(action: CheckAction, timeoutMs = 60_000, ports: object[] = []) {
   const container = containerSchema.parse({ name: 'main', ports });
   const target = { containerId: 'c', container, host: '127.0.0.1' };
   return check(action, target, timeoutMs, { runtime, clock: systemClock });
@@ -47,7 +47,7 @@ describe('a check', () => {
     });
     const headers = [{ name: 'X-Probe', value: 'yes' }];
     const ports = [{ name: 'web', containerPort: port }];
-    expect((await ask(http('web', '/', { httpHeaders: headers }), 2000, ports)).ok).toBe(true);
+    expect((await ask(http('web', '/', { httpHeaders: headers }), 60_000, ports)).ok).toBe(true);
     expect(seen.at(-1)?.headers).toMatchObject({ 'x-probe': 'yes', 'user-agent': 'kube-probe/1.32' });
     expect(await ask(http('nowhere'))).toMatchObject({
       ok: false,

@@ -79,9 +79,7 @@ describe('process runtime', () => {
   const shell = (script: string, over: Partial<ContainerConfig> = {}) =>
     start({ command: ['/bin/sh', '-c'], args: [script], ...over });
   const ended = async (id: string): Promise<ContainerStatus> => {
-    await expect
-      .poll(async () => (await runtime.containerStatus(id)).state, { timeout: 8000 })
-      .toBe('exited');
+    await expect.poll(async () => (await runtime.containerStatus(id)).state).toBe('exited');
     return runtime.containerStatus(id);
   };
   const logLines = () =>
@@ -89,8 +87,7 @@ describe('process runtime', () => {
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => line.split(' ').slice(1).join(' '));
-  const logHolds = (line: string) =>
-    expect.poll(() => logLines(), { timeout: 8000 }).toEqual(expect.arrayContaining([line]));
+  const logHolds = (line: string) => expect.poll(() => logLines()).toEqual(expect.arrayContaining([line]));
   const identityOf = (id: string): ProcessIdentity => {
     const [pid, started] = readFileSync(join(root, 'containers', id, 'pid'), 'utf8')
       .trim()
@@ -180,7 +177,7 @@ describe('process runtime', () => {
   it('leaves nothing behind: neither in the group nor outside it', async () => {
     const script = 'sleep 300 & setsid sleep 301 & echo $!; wait';
     const id = await shell(script);
-    await expect.poll(() => logLines().length, { timeout: 8000 }).toBe(1);
+    await expect.poll(() => logLines().length).toBe(1);
     const stray = identify(Number(logLines()[0]?.split(' ').at(-1)));
     if (stray === undefined) throw new Error('the stray process is not there');
     const group = identityOf(id);
@@ -225,11 +222,9 @@ describe('process runtime', () => {
     await new Promise((resolve) => child.once('exit', resolve));
     const ticks = logLines().length;
     writeFileSync(join(directory, 'logs/go'), '');
-    await expect.poll(() => logLines().length, { timeout: 8000 }).toBeGreaterThan(ticks + 1);
+    await expect.poll(() => logLines().length).toBeGreaterThan(ticks + 1);
     await expect.poll(() => readStat(before.pid)?.start).toBe(before.start);
-    await expect
-      .poll(() => readFileSync(join(root, 'containers', ids.ends, 'exit'), 'utf8'), { timeout: 8000 })
-      .toBe('7\n');
+    await expect.poll(() => readFileSync(join(root, 'containers', ids.ends, 'exit'), 'utf8')).toBe('7\n');
 
     runtime = open();
     expect(await runtime.containerStatus(ids.runs)).toMatchObject({ state: 'running', name: 'runs' });

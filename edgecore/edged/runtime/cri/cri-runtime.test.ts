@@ -195,9 +195,7 @@ describeUnless(needsCri, 'cri runtime', () => {
   it('counts what a pod uses: processor, memory, network, its own files', async () => {
     const { sandboxId, id } = await start(`dd if=/dev/zero of=/file bs=1M count=3; ${forever}`);
     await expect
-      .poll(async () => (await runtime.listContainerStats())[0]?.writableLayer?.usedBytes, {
-        timeout: 30_000,
-      })
+      .poll(async () => (await runtime.listContainerStats())[0]?.writableLayer?.usedBytes)
       .toBeGreaterThan(3_000_000);
     const [container] = await runtime.listContainerStats();
     expect(container).toMatchObject({ id, name: 'main' });
