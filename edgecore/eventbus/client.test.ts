@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ManualClock } from '#beehive/clock.ts';
 import { createTestAuthority } from '#test/certificates.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { MosquittoBroker, mosquittoMissing } from '#test/fixtures/mosquitto.ts';
@@ -14,8 +15,10 @@ import { freePort } from '#test/free-port.ts';
 import { brokerAnswers } from './client.ts';
 import { client, TestBus } from './test-bus.ts';
 
+const probeMaxMs = 2_000;
 const login = { username: 'edge', password: 's3cret' };
 
+let clock: ManualClock;
 let edge: TestBus;
 let port: number;
 let dir: string;
@@ -25,7 +28,8 @@ beforeEach(async () => {
   port = await freePort();
   dir = mkdtempSync(join(tmpdir(), 'hawser-mosquitto-'));
   broker = new MosquittoBroker(port, dir);
-  edge = new TestBus();
+  clock = new ManualClock(Date.now());
+  edge = new TestBus({ clock });
 });
 afterEach(async () => {
   await edge.end();
@@ -139,12 +143,11 @@ describeUnless(mosquittoMissing, 'with mosquitto', () => {
       url: config.mqttServerExternal,
     };
     const { tlsMqttCAFile: ca, tlsMqttCertFile: cert, tlsMqttPrivateKeyFile: key } = config.eventBusTLS;
-    expect(await brokerAnswers({ ...wrong, tls: { ca, cert, key } })).toBe(false);
-    expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca, cert, key } })).toBe(true);
+    expect(await brokerAnswers({ ...wrong, tls: { ca, cert, key } }, clock)).toBe(false);
+    expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca, cert, key } }, clock)).toBe(true);
     const another = file('another-ca.pem', (await createTestAuthority()).ca);
-    expect(await brokerAnswers({ ...wrong, password: 's3cret', tls: { ca: another, cert, key } })).toBe(
-      false,
-    );
+    const trusting = { ...wrong, password: 's3cret', tls: { ca: another, cert, key } };
+    expect(await brokerAnswers(trusting, clock)).toBe(false);
   });
 
   test('is taken when no mode is set and it answers; else the embedded broker starts', async () => {
@@ -181,12 +184,18 @@ describe('an external broker that is away or dumb', () => {
     const sockets: Socket[] = [];
     const dumb: Server = createServer((socket) => sockets.push(socket));
     await new Promise<void>((resolve) => dumb.listen(port, '127.0.0.1', () => resolve()));
-    await edge.start({
+    const started = edge.start({
       mqttServerExternal: `tcp://127.0.0.1:${port}`,
       mqttServerInternal: `tcp://127.0.0.1:${await freePort()}`,
     });
+    await settled(async () => sockets.length === 1);
+    await clock.advance(probeMaxMs);
+    await started;
     const options = { listenerId: 'l', publisherId: 'p', username: '', password: '', tls: undefined };
-    expect(await brokerAnswers({ ...options, url: `tcp://127.0.0.1:${port}` })).toBe(false);
+    const answers = brokerAnswers({ ...options, url: `tcp://127.0.0.1:${port}` }, clock);
+    await settled(async () => sockets.length === 2);
+    await clock.advance(probeMaxMs);
+    expect(await answers).toBe(false);
     for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => dumb.close(resolve));
   });

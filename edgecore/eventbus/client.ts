@@ -6,6 +6,7 @@
 
 import { readFile } from 'node:fs/promises';
 import type { IClientOptions, MqttClient } from 'mqtt';
+import type { Clock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import type { Filters, MqttLink, Receive } from './link.ts';
 
@@ -83,19 +84,24 @@ export async function connectExternal(
 }
 
 /** Whether an MQTT broker answers there now. */
-export async function brokerAnswers(options: ClientOptions): Promise<boolean> {
+export async function brokerAnswers(options: ClientOptions, clock: Clock): Promise<boolean> {
   const { default: mqtt } = await import('mqtt');
   const shared = await connectionOptions(options);
   const client = mqtt.connect(brokerUrl(options), {
     ...shared,
     clientId: `${options.publisherId}-probe`,
     reconnectPeriod: 0,
-    connectTimeout: probeTimeoutMs,
+    connectTimeout: connectTimeoutMs,
   });
   const answered = await new Promise<boolean>((resolve) => {
-    client.once('connect', () => resolve(true));
-    client.once('error', () => resolve(false));
-    client.once('close', () => resolve(false));
+    const notLate = clock.after(probeTimeoutMs, () => resolve(false));
+    const answer = (answers: boolean) => {
+      notLate();
+      resolve(answers);
+    };
+    client.once('connect', () => answer(true));
+    client.once('error', () => answer(false));
+    client.once('close', () => answer(false));
   });
   client.on('error', () => {});
   await client.endAsync(true);

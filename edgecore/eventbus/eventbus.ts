@@ -105,7 +105,7 @@ class Work {
   async open(options: EventBusConfig, refused: (reason: string) => void): Promise<void> {
     const { log, clock } = this.#components;
     const external = clientOptions(options, clock.now());
-    const mode = options.mqttMode ?? ((await brokerAnswers(external)) ? 2 : 0);
+    const mode = options.mqttMode ?? ((await brokerAnswers(external, clock)) ? 2 : 0);
     const shared = {
       log,
       filters: () => this.#filters,

@@ -6,7 +6,7 @@ import type {} from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Bus } from '#beehive/bus.ts';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
@@ -27,8 +27,7 @@ import { ContainerGc } from './container-gc.ts';
 import { ImageGc } from './image-gc.ts';
 import { LogRotation } from './log-rotation.ts';
 
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
-const soon = { timeout: 60_000, interval: 200 };
+const soon = { interval: 200 };
 const megabyte = 1024 ** 2;
 
 describeUnless(needsCri, 'the care of a node with real containers', () => {

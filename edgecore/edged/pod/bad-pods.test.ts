@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { silentLog } from '#beehive/log.ts';
 import { image, refused, WorkingPods } from '#test/fixtures/working-pods.ts';
 import type { ClaimObjects, ClusterObjects } from '../cluster-objects.ts';
@@ -10,9 +10,6 @@ import { createMachineMounts } from '../volumes/machine-mounts.ts';
 import { createVolumes } from '../volumes/volumes.ts';
 import { readPod } from './pod.ts';
 import { createPodFiles } from './pod-files.ts';
-
-// Volumes are real files, on a machine that may be busy.
-vi.setConfig({ testTimeout: 30_000 });
 
 interface BadPod {
   readonly container?: object;
@@ -238,7 +235,6 @@ describe('a bad pod', () => {
     const files = createPodFiles((uid) => join(root, 'pods', uid), '');
     return pods.work(pods.pod(container, {}, spec), { objects, volumes, files, root });
   }
-  /** Files take real time, of which the clock knows nothing. */
   const until = (holds: () => boolean, what: string) =>
     expect
       .poll(
@@ -246,7 +242,7 @@ describe('a bad pod', () => {
           await bench.pods.clock.advance(1000);
           return holds() ? what : [bench.pods.last()?.state, ...bench.pods.events.slice(-3)];
         },
-        { timeout: 20_000, interval: 1 },
+        { interval: 1 },
       )
       .toBe(what);
 

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '#beehive/clock.ts';
+import { ManualClock, systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import { packageRoot } from '#beehive/package-root.ts';
 import { edgedConfigSchema } from '../config.ts';
@@ -48,7 +48,8 @@ describe('the choice of a runtime', () => {
       logWriterFile: await bundleLogWriter(join(directory, 'process-logs.mjs')),
       protoFile: protoFileOf(packageRoot()),
     };
-    const components = { clock: systemClock, log: silentLog };
+    // A socket may take its time to answer.
+    const components = { clock: new ManualClock(Date.now()), log: silentLog };
     const it = await chooseRuntime(config, 'i', files, components, [socket, `${socket}.other`]);
     chosen.push(it);
     const version = await it.version().catch(() => undefined);

