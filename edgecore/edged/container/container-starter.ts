@@ -44,6 +44,7 @@ export class ContainerStarter {
   readonly #images: PodImages | undefined;
   readonly #ending: AbortSignal;
   #volumesDueMs = 0;
+  #changes = 0;
 
   constructor(components: StarterComponents, images: PodImages | undefined, ending: AbortSignal) {
     this.#with = components;
@@ -126,13 +127,19 @@ export class ContainerStarter {
   }
 
   async #prepareVolumes(pod: Pod, around: PodSurroundings): Promise<PreparedVolumes> {
-    const prepared = await unlessAborted(this.#with.volumes.prepare(pod, around), this.#ending);
-    this.#volumesDueMs = this.#volumesDue(prepared.refreshAtMs);
+    const { clock, volumes } = this.#with;
+    this.#volumesDueMs = clock.now() + refreshMs;
+    const before = this.#changes;
+    const prepared = await unlessAborted(volumes.prepare(pod, around), this.#ending);
+    const dueMs = Math.min(clock.now() + refreshMs, prepared.refreshAtMs ?? Number.POSITIVE_INFINITY);
+    // What has changed meanwhile may have been read before it did.
+    this.#volumesDueMs = this.#changes === before ? dueMs : 0;
     return prepared;
   }
 
   /** What the pod refers to may have changed. */
   volumesChanged(): void {
+    this.#changes += 1;
     this.#volumesDueMs = 0;
   }
 
@@ -140,17 +147,12 @@ export class ContainerStarter {
   async refreshVolumes(pod: Pod, around: PodSurroundings): Promise<void> {
     const { clock, log } = this.#with;
     if (this.#ending.aborted || clock.now() < this.#volumesDueMs) return;
-    this.#volumesDueMs = clock.now() + refreshMs;
     try {
       await this.#prepareVolumes(pod, around);
     } catch (error) {
       if (error instanceof CancelledError) return;
       log.warn({ err: error }, 'volumes keep what they hold');
     }
-  }
-
-  #volumesDue(refreshAtMs: number | undefined): number {
-    return Math.min(this.#with.clock.now() + refreshMs, refreshAtMs ?? Number.POSITIVE_INFINITY);
   }
 }
 

@@ -63,6 +63,30 @@ describe('a pod with images, probes and hooks', () => {
     ]);
   });
 
+  it('reads its volumes again when they change while they are read', async () => {
+    let release = () => {};
+    let reads = 0;
+    const prepare = async () => {
+      reads += 1;
+      if (reads === 2)
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+      return { paths: new Map<string, string>(), refreshAtMs: undefined };
+    };
+    const volumes = { prepare, remove: async () => {}, present: async () => [] };
+    const worker = pods.work(podOf({}), { volumes });
+    await until(() => last()?.ready === true, 'ready');
+    expect(reads).toBe(1);
+    worker.poke('volumes');
+    await until(() => reads === 2, 'being read');
+    worker.poke('volumes');
+    release();
+    const sinceMs = clock.now();
+    await until(() => reads === 3, 'read again');
+    expect(clock.now() - sinceMs).toBeLessThan(1000);
+  });
+
   it('starts a container that was created before edgecore was killed', async () => {
     runtime.handle.failStart('main', unavailable);
     work(podOf({}));
