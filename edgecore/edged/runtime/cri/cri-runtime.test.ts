@@ -11,8 +11,6 @@ import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts'
 import { describeRuntimeService } from '#test/suites/runtime-service.suite.ts';
 import type { ContainerConfig, RuntimeService, SandboxConfig } from '../runtime-service.ts';
 
-// Real containers on a machine that may be busy.
-
 describeUnless(needsCri, 'on a real container runtime', () => {
   describeRuntimeService('cri', async () => {
     const runtime = openCri(`test-${randomUUID()}`);

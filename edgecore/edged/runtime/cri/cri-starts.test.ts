@@ -15,8 +15,6 @@ import { describeUnless } from '#test/describe-unless.ts';
 import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import type { RuntimeService } from '../runtime-service.ts';
 
-// Real containers on a machine that may be busy.
-
 describeUnless(needsCri, 'a start that another call has begun', () => {
   let directory: string;
   let runtime: RuntimeService;
