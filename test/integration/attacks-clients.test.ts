@@ -13,9 +13,12 @@ import { httpsGet } from '#edgecore/edgehub/https-get.ts';
 import { HawserError } from '#protocol/errors.ts';
 import type { TlsIdentity } from '#protocol/transport/transport.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
+import { beatsOf } from '#test/beats.ts';
 import { createTestAuthority } from '#test/certificates.ts';
 
-const timeoutMs = 1_500;
+/** Of the requests that an attack is to hold up, and of those that are answered. */
+const hastyMs = 1_500;
+const patientMs = 60_000;
 const secret = 'Bearer top-secret';
 const megabyte = 1 << 20;
 
@@ -29,8 +32,8 @@ beforeAll(async () => {
   foreignServer = await other.issue('CN=cloud');
 });
 
-const clients: Readonly<Record<string, (port: number) => Promise<unknown>>> = {
-  'EdgeHub’s link': (port) =>
+const clients: Readonly<Record<string, (port: number, timeoutMs: number) => Promise<unknown>>> = {
+  'EdgeHub’s link': (port, timeoutMs) =>
     createWebSocketTransport({ clock: systemClock }).dial({
       url: `wss://127.0.0.1:${port}/p/edge-1/events`,
       headers: { node_id: 'edge-1', authorization: secret },
@@ -39,7 +42,7 @@ const clients: Readonly<Record<string, (port: number) => Promise<unknown>>> = {
       frameBytesMax: megabyte,
       signal: new AbortController().signal,
     }),
-  'the request for a certificate': (port) =>
+  'the request for a certificate': (port, timeoutMs) =>
     httpsGet(
       {
         url: new URL(`https://127.0.0.1:${port}/edge.crt`),
@@ -51,7 +54,7 @@ const clients: Readonly<Record<string, (port: number) => Promise<unknown>>> = {
       systemClock,
       new AbortController().signal,
     ),
-  'the call of a rule': (port) =>
+  'the call of a rule': (port, timeoutMs) =>
     callHttp(
       {
         url: new URL(`https://127.0.0.1:${port}/in`),
@@ -64,7 +67,7 @@ const clients: Readonly<Record<string, (port: number) => Promise<unknown>>> = {
       },
       systemClock,
     ),
-  'the Kubernetes client': async (port) => {
+  'the Kubernetes client': async (port, timeoutMs) => {
     const connection = new HttpConnection(
       {
         server: `https://127.0.0.1:${port}`,
@@ -149,22 +152,21 @@ const attacks: Readonly<Record<string, (socket: TLSSocket) => void>> = {
 describe.each(Object.entries(clients))('%s', (_name, ask) => {
   test('says nothing to a server of another authority', async () => {
     const { port, heard } = await serve(foreignServer, (socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n'));
-    await expect(ask(port)).rejects.toBeInstanceOf(HawserError);
+    await expect(ask(port, patientMs)).rejects.toBeInstanceOf(HawserError);
     expect(heard()).toBe('');
   });
 
   test('speaks to one of its own (or the row above shows nothing)', async () => {
     const { port, heard } = await serve(ownServer, (socket) => socket.end('HTTP/1.1 403 Forbidden\r\n\r\n'));
-    await ask(port).catch(() => {});
+    await ask(port, patientMs).catch(() => {});
     expect(heard()).toContain(secret);
   });
 
   test.each(Object.entries(attacks))('gives up at %s', async (_attack, answer) => {
     const { port } = await serve(ownServer, answer);
     const before = process.memoryUsage().rss;
-    const startedMs = performance.now();
-    await expect(ask(port)).rejects.toBeInstanceOf(HawserError);
-    expect(performance.now() - startedMs).toBeLessThan(timeoutMs + 3_000);
+    const refused = expect(ask(port, hastyMs)).rejects.toBeInstanceOf(HawserError);
+    expect(await beatsOf(refused)).toBeLessThan(hastyMs + 3_000);
     expect(process.memoryUsage().rss - before).toBeLessThan(64 * megabyte);
   });
 });

@@ -10,9 +10,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RunningServer } from '#apiserver/testing/running-server.ts';
 import { client, closed, TestBus } from '#edgecore/eventbus/test-bus.ts';
 import { brokerLimits } from '#protocol/limits.ts';
+import { beatsOf } from '#test/beats.ts';
 import { freePort } from '#test/free-port.ts';
 import { readSources } from '#test/tidy/sources.ts';
-import { enter, openDoors, rest } from './doors.ts';
+import { enter, openDoors, patientMs, rest } from './doors.ts';
 
 describe('the embedded API', () => {
   let server: RunningServer;
@@ -55,14 +56,14 @@ describe('the embedded API', () => {
   ];
 
   test.each(forgeries)('takes no token with %s', async (_, forge) => {
-    const startedMs = performance.now();
+    const before = process.cpuUsage();
     const review = await server.post('/apis/authentication.k8s.io/v1/tokenreviews', {
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenReview',
       spec: { token: forge() },
     });
     expect(review.body.status).not.toMatchObject({ authenticated: true });
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(processorMsSince(before)).toBeLessThan(1_000);
     const text = forge();
     if (text.length > 10_000) return;
     const headers = { authorization: `Bearer ${text}` };
@@ -123,9 +124,9 @@ describe('the embedded API', () => {
   });
 
   test('is not slowed down by a path of many slashes', async () => {
-    const startedMs = performance.now();
+    const before = process.cpuUsage();
     await server.get(`/${'/'.repeat(60_000)}x`, { as: 'nobody' });
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(processorMsSince(before)).toBeLessThan(1_000);
   });
 });
 
@@ -188,14 +189,20 @@ function isPattern(text: string): boolean {
 
 function isSlow(pattern: RegExp, source: string, length: number): boolean {
   return attacksOn(source, length).some((attack) => {
-    const startedMs = performance.now();
+    const before = process.cpuUsage();
     pattern.exec(attack);
-    if (performance.now() - startedMs <= 50) return false;
-    // Once more: a busy machine is not the pattern's fault.
-    const againMs = performance.now();
+    if (processorMsSince(before) <= 50) return false;
+    // Once more: memory that is freed meanwhile is not the pattern's fault.
+    const again = process.cpuUsage();
     pattern.exec(attack);
-    return performance.now() - againMs > 50;
+    return processorMsSince(again) > 50;
   });
+}
+
+/** Of this process alone: what else the machine does is no matter. */
+function processorMsSince(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
 }
 
 /** Long runs of what the pattern's own parts may match, each followed by what it may not. */
@@ -300,9 +307,7 @@ describe('the MQTT broker', () => {
     const silent = connectSocket({ host: '127.0.0.1', port });
     silent.on('error', () => {});
     await once(silent, 'connect');
-    const startedMs = performance.now();
-    await once(silent, 'close');
-    expect(performance.now() - startedMs).toBeLessThan(brokerLimits.connectTimeoutMs + 3_000);
+    expect(await beatsOf(once(silent, 'close'))).toBeLessThan(brokerLimits.connectTimeoutMs + 3_000);
   });
 
   test('lives through bytes that are no MQTT', async () => {
@@ -324,7 +329,7 @@ describe('the MQTT broker', () => {
 });
 
 test('no port keeps a descriptor of a peer that left rudely', async () => {
-  const doors = await openDoors();
+  const doors = await openDoors(patientMs);
   const rude = async (open: () => Promise<Socket>, say: string) => {
     const socket = await open();
     socket.write(say);
@@ -349,8 +354,7 @@ test('no port keeps a descriptor of a peer that left rudely', async () => {
   await delay(200);
   const before = descriptors();
   await all(30);
-  for (let left = 100; left > 0 && descriptors() > before; left -= 1) await delay(50);
-  expect(descriptors()).toBeLessThanOrEqual(before);
+  await expect.poll(descriptors).toBeLessThanOrEqual(before);
   for (const door of doors) await door.close();
 });
 

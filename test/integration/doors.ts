@@ -43,21 +43,23 @@ export interface Door {
   close(): Promise<void>;
 }
 
-/** Within which a slow peer is closed. */
+/** Within which a slow peer is closed, where that is what a test waits for; a good peer may be slow at others. */
 export const slowMs = 600;
+export const patientMs = 60_000;
 const checkIntervalMs = 50;
 
 /** No failures are counted, so that each test meets the door as it is. */
-const patient = {
+const openLimits = (slowMs: number) => ({
   ...listenerLimits,
   handshakeTimeoutMs: slowMs,
   checkIntervalMs,
   handshakesMax: 200,
   failuresBurst: 1e6,
-};
+});
 
-export async function openDoors(): Promise<Door[]> {
-  const api = await apiDoor();
+/** @param slowMs within which a slow peer is closed. */
+export async function openDoors(slowMs: number): Promise<Door[]> {
+  const api = await apiDoor(slowMs);
   const health = {
     ...api,
     name: 'the embedded API’s health',
@@ -67,16 +69,16 @@ export async function openDoors(): Promise<Door[]> {
     bodyBytesMax: 0,
   };
   const others = await Promise.all([
-    webSocketDoor(),
-    joiningDoor(),
-    monitorDoor(),
-    statsDoor(),
+    webSocketDoor(slowMs),
+    joiningDoor(slowMs),
+    monitorDoor(slowMs),
+    statsDoor(slowMs),
     ...ruleDoors({ slowMs, checkIntervalMs }),
   ]);
   return [...others, api, { ...health, close: async () => {} }];
 }
 
-async function webSocketDoor(): Promise<Door> {
+async function webSocketDoor(slowMs: number): Promise<Door> {
   const authority = await createTestAuthority();
   const transport = createWebSocketTransport({ clock: systemClock });
   const listener = await transport.listen({
@@ -86,14 +88,14 @@ async function webSocketDoor(): Promise<Door> {
     admit: () => ({ accept: false, status: 401, reason: 'only a test' }),
     connectionsMax: 10,
     frameBytesMax: 1 << 20,
-    limits: patient,
+    limits: openLimits(slowMs),
   });
   const { ca, cert, key } = await authority.issue('CN=system:node:edge-1,O=system:nodes');
   return {
     name: 'CloudHub’s WebSocket',
     port: listener.port,
     tls: { ca, cert, key },
-    headerBytesMax: patient.headerBytesMax,
+    headerBytesMax: listenerLimits.headerBytesMax,
     bodyPath: '/',
     bodyHeaders: '',
     bodyBytesMax: 0,
@@ -105,7 +107,7 @@ async function webSocketDoor(): Promise<Door> {
   };
 }
 
-async function joiningDoor(): Promise<Door> {
+async function joiningDoor(slowMs: number): Promise<Door> {
   const dir = mkdtempSync(join(tmpdir(), 'hawser-door-'));
   const api = new MemoryKubeApi({ clock: systemClock });
   const pair = (name: string) => ({ certFile: join(dir, `${name}.crt`), keyFile: join(dir, `${name}.key`) });
@@ -124,7 +126,12 @@ async function joiningDoor(): Promise<Door> {
     {
       host: '127.0.0.1',
       port: 0,
-      limits: { ...bootstrapLimits, ...patient, requestTimeoutMs: slowMs, bodyBytesMax: 16 * 1024 },
+      limits: {
+        ...bootstrapLimits,
+        ...openLimits(slowMs),
+        requestTimeoutMs: slowMs,
+        bodyBytesMax: 16 * 1024,
+      },
     },
     { ...base, authority, tokens, metrics: createCloudHubMetrics(createMetrics()) },
   );
@@ -133,7 +140,7 @@ async function joiningDoor(): Promise<Door> {
     name: 'the joining port',
     port: server.port,
     tls: { ca: authority.tls.ca },
-    headerBytesMax: patient.headerBytesMax,
+    headerBytesMax: listenerLimits.headerBytesMax,
     bodyPath: '/edge.crt',
     bodyHeaders: `Authorization: Bearer ${token}\r\nNodeName: edge-1\r\n`,
     bodyBytesMax: 16 * 1024,
@@ -146,7 +153,7 @@ async function joiningDoor(): Promise<Door> {
   };
 }
 
-async function apiDoor(): Promise<Door> {
+async function apiDoor(slowMs: number): Promise<Door> {
   const dataDir = mkdtempSync(join(tmpdir(), 'hawser-door-'));
   const server = await startApiServer(
     {
@@ -184,25 +191,35 @@ async function apiDoor(): Promise<Door> {
   };
 }
 
-const shortMonitorLimits = { ...monitorLimits, requestTimeoutMs: slowMs, checkIntervalMs };
+const openMonitorLimits = (slowMs: number) => ({
+  ...monitorLimits,
+  requestTimeoutMs: slowMs,
+  checkIntervalMs,
+});
 
-async function monitorDoor(): Promise<Door> {
+async function monitorDoor(slowMs: number): Promise<Door> {
   const port = await freePort();
   const monitor = createMonitorServer(
     {
       bindAddress: `127.0.0.1:${port}`,
       field: 'monitorServer.bindAddress',
-      limits: shortMonitorLimits,
+      limits: openMonitorLimits(slowMs),
     },
     { metrics: createMetrics(), clock: systemClock, log: silentLog, waitsFor: () => undefined },
   );
   return readOnlyDoor('a monitor', port, '/metrics', monitor);
 }
 
-async function statsDoor(): Promise<Door> {
+async function statsDoor(slowMs: number): Promise<Door> {
   const port = await freePort();
   const server = createStatsServer(
-    { port, nodeName: 'edge-1', rootDirectory: tmpdir(), interfaceName: '', limits: shortMonitorLimits },
+    {
+      port,
+      nodeName: 'edge-1',
+      rootDirectory: tmpdir(),
+      interfaceName: '',
+      limits: openMonitorLimits(slowMs),
+    },
     { runtime: createMemoryRuntime({ clock: systemClock }), clock: systemClock, log: silentLog },
   );
   return readOnlyDoor('the stats of pods', port, '/stats/summary', server);

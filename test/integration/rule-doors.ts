@@ -49,7 +49,7 @@ async function routerDoor(times: { slowMs: number; checkIntervalMs: number }): P
     isNode: () => true,
     clock: systemClock,
     token: undefined,
-    timeoutMs: 1_000,
+    timeoutMs: 60_000,
     count: () => {},
   });
   return {
