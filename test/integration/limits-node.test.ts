@@ -38,11 +38,10 @@ test('a node that floods waits for its turn, and its neighbour does not', async 
   await delay(300);
   expect(isAnswered()).toBe(false);
   // Each turn lets one more through, and time does not pass by itself here.
-  for (let turns = 0; turns < 10 * beyond && !isAnswered(); turns += 1) {
+  while (!isAnswered()) {
     await clock.advance(1_000 / deliveryLimits.upstreamPerSecond);
     await delay(1);
   }
-  expect(isAnswered()).toBe(true);
   await Promise.all([loud.connection.close(), quiet.connection.close()]);
   await cloud.close();
 });

@@ -47,17 +47,22 @@ const device = (setpoint: string, more: object = {}, protocol: object = { protoc
 let edge: TestEdge;
 const running: (() => Promise<void>)[] = [];
 
-beforeEach(async () => {
-  edge = new TestEdge({ dmi: true, lease: { pingEveryMs: 50, leaseMs: 200 } });
+beforeEach(() => begin(600_000));
+afterEach(end);
+
+/** @param leaseMs after which a mapper that says nothing is taken for dead. */
+async function begin(leaseMs: number): Promise<void> {
+  edge = new TestEdge({ dmi: true, lease: { pingEveryMs: 50, leaseMs } });
   edge.held.devicemodel.push(model);
   edge.held.device.push(device('22'));
   await edge.start();
   edge.link(true);
-});
-afterEach(async () => {
+}
+
+async function end(): Promise<void> {
   for (const stop of running.splice(0).reverse()) await stop();
   await edge.end();
-});
+}
 
 describe('a mapper on the SDK', () => {
   test('writes what is wanted, reports what is read, and follows a change of the wish', async () => {
@@ -79,6 +84,8 @@ describe('a mapper on the SDK', () => {
   });
 
   test('that is started again gets its devices, which were unknown meanwhile', async () => {
+    await end();
+    await begin(200);
     const stop = await start(ThermometerDriver);
     await reported('temperature', '22');
     await stop.end();

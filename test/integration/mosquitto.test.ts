@@ -15,6 +15,7 @@ import type { EventBusConfig } from '#edgecore/eventbus/config.ts';
 import { client } from '#edgecore/eventbus/test-bus.ts';
 import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
 import { createWebSocketTransport } from '#protocol/transport/websocket.ts';
+import { beatsOf } from '#test/beats.ts';
 import { createTestAuthority } from '#test/certificates.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { type Cloud, startCloud } from '#test/fixtures/cloud.ts';
@@ -94,10 +95,10 @@ describeUnless(mosquittoMissing, 'mosquitto’s clients', () => {
       const listener = await world.subscribe(port, ['-t', `${device}/twin/update/delta`]);
       const times: number[] = [];
       for (let value = 40; value < 50; value += 1) {
-        const beganMs = performance.now();
-        await world.wish(String(value));
-        await listener.take(`${device}/twin/update/delta`, (it) => it.includes(`"temperature":"${value}"`));
-        times.push(performance.now() - beganMs);
+        const heard = listener.take(`${device}/twin/update/delta`, (it) =>
+          it.includes(`"temperature":"${value}"`),
+        );
+        times.push(await beatsOf(Promise.all([world.wish(String(value)), heard])));
       }
       // Others may have the processor when one is on its way; of ten, one goes undisturbed.
       expect(Math.min(...times)).toBeLessThan(100);
@@ -153,9 +154,7 @@ describeUnless(mosquittoMissing, 'mosquitto’s clients', () => {
         const isRunning = () => edge.runtime.listContainers().then((all) => all.some(isRunningNow));
         await expect.poll(isRunning).toBe(true);
         await outside.broker.start(outside.lines);
-        const beganMs = performance.now();
-        await world.answers();
-        expect(performance.now() - beganMs).toBeLessThan(5_000);
+        expect(await beatsOf(world.answers())).toBeLessThan(5_000);
         const listener = await world.subscribe(outside.broker.port, ['-t', `${device}/twin/update/result`]);
         await world.report(outside.broker.port, '99', ['-q', '1']);
         await listener.take(`${device}/twin/update/result`);
@@ -219,7 +218,6 @@ class World {
       transport,
       server: `127.0.0.1:${await path.to(cloud.port)}`,
       certificates: givenCertificates(await cloud.identity(node)),
-      hub: { handshakeTimeoutMs: 500 },
       mqtt: {
         mqttMode: mode.mqttMode,
         mqttServerExternal: `${mode.secure ? 'ssl' : 'tcp'}://127.0.0.1:${outer}`,

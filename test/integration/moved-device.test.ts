@@ -29,7 +29,6 @@ async function edgeOf(cloud: Cloud, nodeName: string): Promise<{ edge: Edge; pat
     transport,
     server: `127.0.0.1:${await path.to(cloud.port)}`,
     certificates: givenCertificates(await cloud.identity(nodeName)),
-    hub: { handshakeTimeoutMs: 500 },
   });
   closing.push(() => edge.close());
   await edge.connected();

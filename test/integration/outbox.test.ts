@@ -30,7 +30,7 @@ const event = (name: string, count = 1) => ({
 
 async function say(edge: Edge, operation: string, name: string, count = 1): Promise<Envelope> {
   const route = { source: 'edged', group: 'meta', operation, resource: `default/event/${name}` };
-  return edge.bus.request('metamanager', newEnvelope(route, event(name, count)), { timeoutMs: 5_000 });
+  return edge.bus.request('metamanager', newEnvelope(route, event(name, count)), { timeoutMs: 60_000 });
 }
 
 const waiting = ({ store }: Edge) => new OutboxStore(store, { log: silentLog }).first(1_000);
@@ -173,7 +173,7 @@ test('what one receiver does not take holds up no other, and leaves room for eve
   await edge.connected();
   const route = { source: 'bus', group: 'user', operation: 'upload', resource: 'default/up' };
   for (let at = 0; at < 40; at += 1) {
-    const kept = await edge.bus.request('metamanager', newEnvelope(route, `${at}`), { timeoutMs: 5_000 });
+    const kept = await edge.bus.request('metamanager', newEnvelope(route, `${at}`), { timeoutMs: 60_000 });
     expect(kept.content).toBe('OK');
   }
   await say(edge, 'insert', 'behind');
@@ -201,7 +201,7 @@ test('what the cloud has no module for is not kept for ever', async () => {
   const edge = await startEdge({ nodeName: 'edge-1', transport: network, server, certificates });
   closing.push(() => edge.close());
   const route = { source: 'bus', group: 'user', operation: 'upload', resource: 'default/up' };
-  await edge.bus.request('metamanager', newEnvelope(route, 'x'), { timeoutMs: 5_000 });
+  await edge.bus.request('metamanager', newEnvelope(route, 'x'), { timeoutMs: 60_000 });
   const left = () => new OutboxStore(edge.store, { log: silentLog }).first(10, 'uploads');
   await expect.poll(async () => (await left()).length).toBe(0);
 });

@@ -13,6 +13,7 @@ import type { Envelope } from '#protocol/message.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
 import { createComparison } from '#test/fixtures/compare-recording.ts';
 import { givenCertificates, startEdge } from '#test/fixtures/edge.ts';
+import { filesAtRest } from '#test/fixtures/files-at-rest.ts';
 import { normalForm } from '#test/fixtures/normal-form.ts';
 import { RecordedCloud, type Recording, readRecording } from '#test/fixtures/recorded-cloud.ts';
 import { freePort } from '#test/free-port.ts';
@@ -75,7 +76,10 @@ async function report(mqtt: TestClient, { topic, text }: Report): Promise<void> 
 const isObject = ({ header, route }: Envelope) => !header.parent_msg_id && route.group === 'resource';
 
 /** Files and transactions take real time, of which the manual clock knows nothing. */
-const breathe = () => systemClock.sleep(2);
+async function breathe(): Promise<void> {
+  await systemClock.sleep(2);
+  await filesAtRest();
+}
 
 async function play(recording: Recording, before?: Recording): Promise<readonly Envelope[]> {
   const cut = before === undefined ? undefined : offlineFromMs(recording.frames);

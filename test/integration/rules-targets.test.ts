@@ -1,7 +1,7 @@
 /** REST targets of rules as they may be: of another authority, without end, without an answer, leading elsewhere. */
 
 import { afterEach, expect, test } from 'vitest';
-import { systemClock } from '#beehive/clock.ts';
+import { type Clock, ManualClock, systemClock } from '#beehive/clock.ts';
 import { callHttp, HttpCallError } from '#beehive/http-call.ts';
 import { createTestAuthority } from '#test/certificates.ts';
 import { HttpTarget } from '#test/fixtures/http-target.ts';
@@ -18,18 +18,18 @@ async function open(tls?: ConstructorParameters<typeof HttpTarget>[0]): Promise<
   return target;
 }
 
-const call = (url: string, more: object = {}) =>
+const call = (url: string, more: object = {}, clock: Clock = systemClock) =>
   callHttp(
     {
       url: new URL(url),
       method: 'POST',
       headers: [['Authorization', 'Bearer top-secret']],
       body: Buffer.from('hello'),
-      timeoutMs: 5_000,
+      timeoutMs: 60_000,
       answerBytesMax: 1_000_000,
       ...more,
     },
-    systemClock,
+    clock,
   );
 const codeOf = async (calling: Promise<unknown>) => {
   const error: unknown = await calling.then(
@@ -57,7 +57,11 @@ test('one that is not there was not reached; one that says nothing, or too much,
   const target = await open();
   const url = `http://127.0.0.1:${target.port}/`;
   target.answer = () => 'never';
-  expect(await codeOf(call(url, { timeoutMs: 300 }))).toBe('timeout');
+  const clock = new ManualClock();
+  const late = codeOf(call(url, {}, clock));
+  await target.until(() => target.heard.length === 1);
+  await clock.advance(60_000);
+  expect(await late).toBe('timeout');
   target.answer = () => ({ status: 200, body: 'x'.repeat(1_000_001) });
   expect(await codeOf(call(url))).toBe('answer-too-large');
   target.answer = () => 'never';
