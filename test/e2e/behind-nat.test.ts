@@ -88,7 +88,7 @@ describeUnless(missing(), 'an edge that nothing can be opened to', () => {
     );
     expect(code, stdout + stderr).toBe(0);
     const api = await space.api();
-    await eventually('the node Ready', 30_000, async () => {
+    await eventually('the node Ready', 60_000, async () => {
       const node = nodeSchema.parse(await api.get({ apiVersion: 'v1', plural: 'nodes', name: 'behind' }));
       const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
       return ready?.status === 'True' ? true : undefined;
@@ -100,12 +100,12 @@ describeUnless(missing(), 'an edge that nothing can be opened to', () => {
       metadata: { name: 'inside', namespace: 'default' },
       spec: { nodeName: 'behind', terminationGracePeriodSeconds: 1, containers },
     });
-    await eventually('the pod Running', 30_000, async () => {
+    await eventually('the pod Running', 60_000, async () => {
       const pod = podSchema.parse(await api.get({ ...pods, name: 'inside' }));
       return pod.status?.phase === 'Running' ? true : undefined;
     });
     await api.delete({ ...pods, name: 'inside' });
-    await eventually('the pod gone', 30_000, async () => {
+    await eventually('the pod gone', 60_000, async () => {
       const { items } = await api.list(pods);
       return items.length === 0 ? true : undefined;
     });

@@ -34,7 +34,7 @@ describeUnless(needsCri, 'the network of containers', () => {
     api = await space.api();
     const joined = await space.join(node, await space.token(), '--runtime', 'cri', '-p', criEndpoint);
     expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0, stderr: '' });
-    await nodeIs('True', 'KubeletReady', 30_000);
+    await nodeIs('True', 'KubeletReady', 60_000);
   });
   afterEach(() => writeFile(pluginFile, plugin));
   afterAll(() => space.close());
@@ -44,7 +44,7 @@ describeUnless(needsCri, 'the network of containers', () => {
     const { podIP } = (await ready('server')).status ?? {};
     const script = `wget -q -O - http://${podIP}:8080/; grep "$(hostname)" /etc/hosts; echo said so > /dev/termination-log`;
     await create('client', { command: ['/bin/sh', '-c', script] }, { restartPolicy: 'Never' });
-    const ended = await eventually('client Succeeded', 30_000, async () => {
+    const ended = await eventually('client Succeeded', 60_000, async () => {
       const pod = await get('client');
       return pod.status?.phase === 'Succeeded' ? pod : undefined;
     });
@@ -78,7 +78,7 @@ describeUnless(needsCri, 'the network of containers', () => {
       readinessProbe: undefined,
       livenessProbe: { httpGet, periodSeconds: 1, failureThreshold: 2 },
     });
-    await eventually('unalive restarted', 30_000, async () => {
+    await eventually('unalive restarted', 60_000, async () => {
       const [status] = (await get('unalive')).status?.containerStatuses ?? [];
       return (status?.restartCount ?? 0) > 0 ? true : undefined;
     });
@@ -94,7 +94,7 @@ describeUnless(needsCri, 'the network of containers', () => {
     await mine.runPodSandbox(config('orphan'));
     const foreign = await other.runPodSandbox(config('foreign'));
     try {
-      await eventually('the orphan gone', 20_000, async () =>
+      await eventually('the orphan gone', 60_000, async () =>
         (await mine.listPodSandboxes({ podUid: 'orphan' })).length === 0 ? true : undefined,
       );
       expect((await other.podSandboxStatus(foreign)).state).toBe('ready');
@@ -107,13 +107,13 @@ describeUnless(needsCri, 'the network of containers', () => {
 
   it('shows the error of the network plugin itself, and heals when it is mended', async () => {
     await writeFile(pluginFile, plugin.replace(/"type": "bridge"/, '"type": "no-such-plugin"'));
-    await eventually('a pod that cannot start', 30_000, async () => {
+    await eventually('a pod that cannot start', 60_000, async () => {
       await create(`broken-${Math.random().toString(36).slice(2, 8)}`, serving(8080));
       return (await events()).includes('no-such-plugin') ? true : undefined;
     });
     expect(await events()).toMatch(/FailedCreatePodSandBox.*no-such-plugin/s);
     await writeFile(pluginFile, plugin);
-    await eventually('all pods Ready', 40_000, async () => {
+    await eventually('all pods Ready', 60_000, async () => {
       const { items } = await api.list({ apiVersion: 'v1', plural: 'pods', namespace });
       const broken = items
         .map((it) => podSchema.parse(it))
@@ -124,9 +124,9 @@ describeUnless(needsCri, 'the network of containers', () => {
 
   it('is NotReady for want of a network plugin, and Ready soon after there is one', async () => {
     await rename(pluginFile, hidden);
-    await nodeIs('False', 'NetworkPluginNotReady', 30_000);
+    await nodeIs('False', 'NetworkPluginNotReady', 60_000);
     await rename(hidden, pluginFile);
-    await nodeIs('True', 'KubeletReady', 15_000);
+    await nodeIs('True', 'KubeletReady', 60_000);
   });
 
   async function nodeIs(status: string, reason: string, timeoutMs: number): Promise<void> {
@@ -142,7 +142,7 @@ describeUnless(needsCri, 'the network of containers', () => {
   }
 
   async function ready(name: string) {
-    return eventually(`${name} Ready`, 30_000, async () => {
+    return eventually(`${name} Ready`, 60_000, async () => {
       const pod = await get(name);
       const is = pod.status?.conditions?.some((it) => it.type === 'Ready' && it.status === 'True');
       return is ? pod : undefined;

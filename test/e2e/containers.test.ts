@@ -52,7 +52,7 @@ describeUnless(needsCri, 'pods as containers', () => {
     const flags = ['--runtime', 'auto', '-p', criEndpoint, '--cgroupdriver', driver];
     const joined = await space.join(node, await space.token(), ...flags);
     expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0, stderr: '' });
-    const ready = await eventually('node Ready', 30_000, async () => {
+    const ready = await eventually('node Ready', 60_000, async () => {
       const object = nodeSchema.parse(await api.get({ apiVersion: 'v1', plural: 'nodes', name: node }));
       return object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')
         ? object
@@ -88,9 +88,9 @@ describeUnless(needsCri, 'pods as containers', () => {
       imageID: expect.stringContaining('sha256:'),
       containerID: expect.stringMatching(/^(containerd|cri-o):\/\//),
     });
-    await eventually('the page', 10_000, () => get(`http://${podIP}:8080/`));
+    await eventually('the page', 60_000, () => get(`http://${podIP}:8080/`));
     expect(await get(`http://${podIP}:8080/`)).toContain('hello from a container');
-    await eventually('a line in the log', 5000, async () =>
+    await eventually('a line in the log', 60_000, async () =>
       (await logOf('web')).includes(`serving on ${podIP} as web`) ? true : undefined,
     );
   });
@@ -111,7 +111,7 @@ describeUnless(needsCri, 'pods as containers', () => {
       ...['nginx', '1/1', 'Running', '0', expect.stringMatching(/^\d+s$/), podIP, node],
       ...['<none>', '<none>'],
     ]);
-    await eventually('the page', 10_000, () => get(`http://${podIP}/`));
+    await eventually('the page', 60_000, () => get(`http://${podIP}/`));
     await api.delete(podRef('nginx'), { gracePeriodSeconds: 1 });
   });
 
@@ -132,7 +132,7 @@ describeUnless(needsCri, 'pods as containers', () => {
         ),
       ),
     });
-    await eventually('the images of the node', 20_000, async () => {
+    await eventually('the images of the node', 60_000, async () => {
       const { status } = await api.get({ apiVersion: 'v1', plural: 'nodes', name: node });
       return JSON.stringify(status).includes(criImage) ? true : undefined;
     });
@@ -142,13 +142,13 @@ describeUnless(needsCri, 'pods as containers', () => {
     await api.create({ apiVersion: 'v1', plural: 'configmaps', namespace }, configMap('one'));
     await create(reader('reader'));
     await running('reader');
-    await eventually('the first text', 10_000, async () =>
+    await eventually('the first text', 60_000, async () =>
       (await logOf('reader')).includes('saw one') ? true : undefined,
     );
     await api.patch({ apiVersion: 'v1', plural: 'configmaps', namespace, name: 'text' }, 'merge', {
       data: { text: 'two' },
     });
-    await eventually('the second text', 10_000, async () =>
+    await eventually('the second text', 60_000, async () =>
       (await logOf('reader')).includes('saw two') ? true : undefined,
     );
   });
@@ -158,7 +158,7 @@ describeUnless(needsCri, 'pods as containers', () => {
     const mine = await edgeRuntime();
     await mine.execSync(container?.id ?? '', ['/bin/sh', '-c', 'kill -9 -1'], 5000).catch(() => {});
     await mine.close();
-    const pod = await eventually('web running again', 20_000, async () => {
+    const pod = await eventually('web running again', 60_000, async () => {
       const object = podSchema.parse(await api.get(podRef('web')));
       const [status] = object.status?.containerStatuses ?? [];
       return status?.restartCount === 1 && status.ready ? object : undefined;
@@ -190,14 +190,14 @@ describeUnless(needsCri, 'pods as containers', () => {
     const before = (await containersOf('web')).concat(await containersOf('reader'));
     const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
     process.kill(daemon, 'SIGKILL');
-    await eventually('edgecore started again', 20_000, async () => {
+    await eventually('edgecore started again', 60_000, async () => {
       const now = await space.service(space.edgeDir(node), 'edgecore').catch(() => undefined);
       return now !== undefined && now.daemon !== daemon ? true : undefined;
     });
     await api.patch({ apiVersion: 'v1', plural: 'configmaps', namespace, name: 'text' }, 'merge', {
       data: { text: 'three' },
     });
-    await eventually('the third text', 30_000, async () =>
+    await eventually('the third text', 60_000, async () =>
       (await logOf('reader')).includes('saw three') ? true : undefined,
     );
     const after = (await containersOf('web')).concat(await containersOf('reader'));
@@ -211,7 +211,7 @@ describeUnless(needsCri, 'pods as containers', () => {
     const sandbox = (await mine.listPodSandboxes()).find((it) => it.podName === 'reader');
     await mine.stopPodSandbox(sandbox?.id ?? '');
     await mine.close();
-    await eventually('reader in a new sandbox', 30_000, async () => {
+    await eventually('reader in a new sandbox', 60_000, async () => {
       const object = podSchema.parse(await api.get(podRef('reader')));
       const [status] = object.status?.containerStatuses ?? [];
       const [was] = before.status?.containerStatuses ?? [];
@@ -228,20 +228,20 @@ describeUnless(needsCri, 'pods as containers', () => {
     expect(addresses.every((it) => it !== undefined)).toBe(true);
     await remove('web');
     await remove('reader');
-    await eventually('no sandbox', 20_000, async () =>
+    await eventually('no sandbox', 60_000, async () =>
       (await edgeSandboxes()).length === 0 ? true : undefined,
     );
     const mine = await edgeRuntime();
     expect(await mine.listContainers()).toEqual([]);
     await mine.close();
     for (const uid of sandboxes) {
-      await eventually(`no directory of ${uid}`, 5000, async () =>
+      await eventually(`no directory of ${uid}`, 60_000, async () =>
         (await everything(space.edgeDir(node))).some((file) => file.includes(uid)) ? undefined : true,
       );
     }
     const mounts = await readFile('/proc/mounts', 'utf8');
     for (const uid of sandboxes) expect(mounts).not.toContain(uid);
-    await eventually('addresses given back', 5000, async () => {
+    await eventually('addresses given back', 60_000, async () => {
       const held = await readdir(join(await realpath(runtimeDirectory()), 'addresses/pods')).catch(() => []);
       return held.some((it) => addresses.includes(it)) ? undefined : true;
     });
@@ -253,7 +253,7 @@ describeUnless(needsCri, 'pods as containers', () => {
 
   async function remove(name: string): Promise<void> {
     await api.delete(podRef(name));
-    await eventually(`${name} gone`, 30_000, async () => {
+    await eventually(`${name} gone`, 60_000, async () => {
       try {
         await api.get(podRef(name));
         return undefined;
@@ -265,7 +265,7 @@ describeUnless(needsCri, 'pods as containers', () => {
   }
 
   async function running(name: string) {
-    return eventually(`${name} Ready`, 30_000, async () => {
+    return eventually(`${name} Ready`, 60_000, async () => {
       const object = podSchema.parse(await api.get(podRef(name)));
       return object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')
         ? object
@@ -274,7 +274,7 @@ describeUnless(needsCri, 'pods as containers', () => {
   }
 
   async function waits(name: string, reason: string): Promise<void> {
-    await eventually(`${name} ${reason}`, 30_000, async () => {
+    await eventually(`${name} ${reason}`, 60_000, async () => {
       const object = podSchema.parse(await api.get(podRef(name)));
       return JSON.stringify(object.status ?? {}).includes(`"reason":"${reason}"`) ? true : undefined;
     });

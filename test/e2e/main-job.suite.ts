@@ -86,7 +86,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       expect(joined, joined.stderr + joined.stdout).toMatchObject({ code: 0, stderr: '' });
       broker = /tcp:\/\/127\.0\.0\.1:\d+/.exec(joined.stdout)?.[0] ?? '';
       expect(broker).not.toBe('');
-      const ready = await eventually('node Ready', 20_000, async () => {
+      const ready = await eventually('node Ready', 60_000, async () => {
         const object = nodeSchema.parse(await api.get({ apiVersion: 'v1', plural: 'nodes', name: node }));
         return object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')
           ? object
@@ -108,7 +108,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         { apiVersion: 'v1', plural: 'pods', namespace },
         greeterPod(named('greeter'), named('greeting'), node),
       );
-      const pod = await eventually('greeter Running', 30_000, async () => {
+      const pod = await eventually('greeter Running', 60_000, async () => {
         const object = await getPod('greeter');
         return object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')
           ? object
@@ -121,7 +121,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         restartCount: 0,
         state: { running: {} },
       });
-      await eventually('log line', 5_000, async () =>
+      await eventually('log line', 60_000, async () =>
         (await podLog('greeter')).includes(`one from env, one from volume on ${node}`) ? true : undefined,
       );
     });
@@ -129,7 +129,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
     it('shows a change of the configMap in the volume of the running pod', async () => {
       const ref = { apiVersion: 'v1', plural: 'configmaps', namespace, name: named('greeting') };
       await api.patch(ref, 'merge', { data: { text: 'two' } });
-      await eventually('new text in the volume', 10_000, async () =>
+      await eventually('new text in the volume', 60_000, async () =>
         (await podLog('greeter')).includes('one from env, two from volume') ? true : undefined,
       );
       expect((await getPod('greeter')).status?.containerStatuses?.[0]?.restartCount).toBe(0);
@@ -143,7 +143,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       const { metadata } = await api.create({ apiVersion: 'v1', plural: 'pods', namespace }, object);
       const token = await eventually(
         'the token in the log',
-        30_000,
+        60_000,
         async () => /before the pod, token (\S+)/.exec(await podLog('token'))?.[1],
       );
       const apiVersion = 'authentication.k8s.io/v1';
@@ -165,7 +165,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       await writeFile(file, JSON.stringify(staticPod(named('static'))), { mode: 0o644 });
       const ref = { ...podRef('static'), name: `${named('static')}-${node}` };
       const ready = (but?: string) =>
-        eventually('static pod Ready', 30_000, async () => {
+        eventually('static pod Ready', 60_000, async () => {
           const object = podSchema.optional().parse(await api.get(ref).catch(unlessNotFound));
           const isReady = object?.status?.conditions?.some(
             (it) => it.type === 'Ready' && it.status === 'True',
@@ -180,14 +180,14 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         shown.status?.containerStatuses?.[0]?.containerID,
       );
       await rm(file);
-      await eventually('static pod gone', 30_000, async () =>
+      await eventually('static pod gone', 60_000, async () =>
         (await api.get(ref).catch(unlessNotFound)) === undefined ? true : undefined,
       );
     });
 
     it('restarts what fails, and counts', async () => {
       await api.create({ apiVersion: 'v1', plural: 'pods', namespace }, flakyPod(named('flaky'), node));
-      const pod = await eventually('flaky running again', 30_000, async () => {
+      const pod = await eventually('flaky running again', 60_000, async () => {
         const object = await getPod('flaky');
         const [status] = object.status?.containerStatuses ?? [];
         return status?.restartCount === 1 && status.ready ? object : undefined;
@@ -201,7 +201,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       const before = await containerPid('greeter');
       const { daemon: edgecore } = await space.service(space.edgeDir(node), 'edgecore');
       process.kill(edgecore, 'SIGKILL');
-      await eventually('edgecore started again', 20_000, async () => {
+      await eventually('edgecore started again', 60_000, async () => {
         const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
         return daemon === edgecore ? undefined : true;
       });
@@ -218,7 +218,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
       const before = await containerPid('greeter');
       const { daemon: cloudcore } = await space.service(space.cloudDir, 'cloudcore');
       process.kill(cloudcore, 'SIGKILL');
-      await eventually('cloudcore started again', 20_000, async () => {
+      await eventually('cloudcore started again', 60_000, async () => {
         const { daemon } = await space.service(space.cloudDir, 'cloudcore');
         return daemon === cloudcore ? undefined : true;
       });
@@ -229,7 +229,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
     it('deletes a pod: its process ends and the object goes', async () => {
       const pid = await containerPid('flaky');
       await api.delete(podRef('flaky'), { gracePeriodSeconds: 1 });
-      await eventually('flaky gone', 20_000, async () => {
+      await eventually('flaky gone', 60_000, async () => {
         try {
           await api.get(podRef('flaky'));
           return undefined;
@@ -237,7 +237,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
           return isNotFound(error) ? true : undefined;
         }
       });
-      await eventually('its process gone', 5_000, async () => ((await isRunning(pid)) ? undefined : true));
+      await eventually('its process gone', 60_000, async () => ((await isRunning(pid)) ? undefined : true));
     });
 
     it('takes a device to the edge, and its desired value', async () => {
@@ -253,12 +253,12 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         { apiVersion: devicesApi, plural: 'devices', namespace },
         device(named('thermometer'), named('model'), node, '21'),
       );
-      await eventually('first desired value at the edge', 15_000, async () => deltaOf(messages, '21'));
+      await eventually('first desired value at the edge', 60_000, async () => deltaOf(messages, '21'));
       const ref = { apiVersion: devicesApi, plural: 'devices', namespace, name: named('thermometer') };
       await api.patch(ref, 'merge', {
         spec: { properties: [{ name: 'temperature', desired: { value: '25' } }] },
       });
-      await eventually('changed desired value at the edge', 15_000, async () => deltaOf(messages, '25'));
+      await eventually('changed desired value at the edge', 60_000, async () => deltaOf(messages, '25'));
     });
 
     it('takes reported values to the cloud, the first one too', async () => {
@@ -272,7 +272,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
           }),
           { qos: 1 },
         );
-        const twin = await eventually(`reported ${value} in the cloud`, 10_000, async () => {
+        const twin = await eventually(`reported ${value} in the cloud`, 60_000, async () => {
           const status = deviceStatusSchema.parse(await api.get(deviceStatusRef)).status;
           return status?.twins?.find(
             (entry) => entry.propertyName === 'temperature' && entry.reported?.value === value,
@@ -288,7 +288,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         JSON.stringify({ event_id: 's', timestamp: 0, state: 'online' }),
         { qos: 1 },
       );
-      await eventually('state in the cloud', 10_000, async () => {
+      await eventually('state in the cloud', 60_000, async () => {
         const status = deviceStatusSchema.parse(await api.get(deviceStatusRef)).status;
         return status?.state === 'online' ? true : undefined;
       });
@@ -345,7 +345,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
         name: node,
       };
       const since = new Date().toISOString();
-      await eventually('lease renewed', 45_000, async () => {
+      await eventually('lease renewed', 60_000, async () => {
         const spec = (await api.get(ref)).spec;
         const renewed =
           typeof spec === 'object' && spec !== null && 'renewTime' in spec ? String(spec.renewTime) : '';

@@ -79,7 +79,7 @@ export function modbusDeviceSuite(apiName: string, lacks: string | undefined, ku
     });
 
     it('gets the desired value of its YAML, and its value moves in kubectl within 2 s', async () => {
-      await eventually('DeviceStatus', 30_000, () => kubectl('get', 'devicestatus', device));
+      await eventually('DeviceStatus', 60_000, () => kubectl('get', 'devicestatus', device));
       const path = '{.status.twins[?(@.propertyName=="water")].reported.value}{"\\n"}';
       const { kubeconfig, cacheDir } = access();
       const watch = start(kubectlFile ?? '', [
@@ -101,14 +101,14 @@ export function modbusDeviceSuite(apiName: string, lacks: string | undefined, ku
     });
 
     it('shows state, wish and value in one line', async () => {
-      const line = await eventually('what kubectl prints', 20_000, async () => {
+      const line = await eventually('what kubectl prints', 60_000, async () => {
         const out = await kubectl('get', 'devicestatus', device);
         return / online +water +(<none> +)?30 /.test(out) ? out : undefined;
       });
       expect(line).toMatch(/^NAME +STATE +PROPERTY +DESIRED +REPORTED +LAST ONLINE +AGE\n/);
       const path =
         '{range .status.twins[*]}{.propertyName} {.observedDesired.value} {.reported.value}{"\\n"}{end}';
-      await eventually('all twins', 20_000, async () =>
+      await eventually('all twins', 60_000, async () =>
         (await kubectl('get', 'devicestatus', device, '-o', `jsonpath=${path}`)) ===
         'water  30\noutside  -10\nsetpoint 30 30\n'
           ? true

@@ -63,7 +63,7 @@ describe('an edge without its cloud', () => {
         },
       },
     );
-    const pid = await eventually('keeper running', 20_000, async () => {
+    const pid = await eventually('keeper running', 60_000, async () => {
       const pod = podSchema.parse(
         await api.get({ apiVersion: 'v1', plural: 'pods', namespace: 'default', name: 'keeper' }),
       );
@@ -73,13 +73,13 @@ describe('an edge without its cloud', () => {
     await edge.stop();
     process.kill(pid, 'SIGKILL');
     edge = await Edgecore.start(space, node, '');
-    await eventually('keeper started again without a cloud', 20_000, async () => {
+    await eventually('keeper started again without a cloud', 60_000, async () => {
       const now = await startedPid();
       return now !== undefined && now !== pid ? now : undefined;
     });
     expect((await space.init()).code).toBe(0);
     await nodeReady();
-    await eventually('restart count in the cloud', 20_000, async () => {
+    await eventually('restart count in the cloud', 60_000, async () => {
       const pod = podSchema.parse(
         await (await space.api()).get({
           apiVersion: 'v1',
@@ -94,7 +94,7 @@ describe('an edge without its cloud', () => {
 
   async function nodeReady(): Promise<void> {
     const api = await space.api();
-    await eventually('node Ready', 40_000, async () => {
+    await eventually('node Ready', 60_000, async () => {
       const object = nodeSchema.parse(await api.get({ apiVersion: 'v1', plural: 'nodes', name: node }));
       return object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')
         ? true
@@ -107,7 +107,7 @@ describe('an edge without its cloud', () => {
     for (const name of ['cloudcore', 'apiserver'] as const) {
       const { supervisor, daemon } = await space.service(space.cloudDir, name);
       process.kill(supervisor, 'SIGTERM');
-      await eventually(`${name} stopped`, 20_000, async () => {
+      await eventually(`${name} stopped`, 60_000, async () => {
         const stat = await readFile(`/proc/${daemon}/stat`, 'utf8').catch(() => '');
         return stat === '' ? true : undefined;
       });

@@ -47,7 +47,7 @@ describeUnless(needsCri, 'what a pod asks', () => {
       },
     });
   const ended = (name: string) =>
-    eventually(`${name} ended`, 40_000, async () => {
+    eventually(`${name} ended`, 60_000, async () => {
       const { status } = await get(name);
       return status?.phase === 'Succeeded' || status?.phase === 'Failed' ? status : undefined;
     });
@@ -61,7 +61,7 @@ describeUnless(needsCri, 'what a pod asks', () => {
     (await readFile('/proc/mounts', 'utf8')).split('\n').filter((it) => it.includes(space.edgeDir(node)));
   const remove = async (name: string) => {
     await api.delete({ ...pods, name });
-    await eventually(`${name} gone`, 40_000, async () => {
+    await eventually(`${name} gone`, 60_000, async () => {
       const found = await get(name).catch((error: unknown) => {
         if (!isNotFound(error)) throw error;
       });
@@ -178,7 +178,7 @@ describeUnless(needsCri, 'what a pod asks', () => {
     for (const name of ['parts', 'escapes', 'climbs']) await remove(name);
     expect(await readFile(join(shared, 'parts-data/more'), 'utf8')).toBe('more\n');
     expect(await readFile(join(shared, 'inside/file'), 'utf8')).toBe('inner');
-    await eventually('nothing mounted', 10_000, async () =>
+    await eventually('nothing mounted', 60_000, async () =>
       (await mounted()).some((it) => it.includes('volume-subpaths')) ? undefined : true,
     );
   });
@@ -191,20 +191,20 @@ describeUnless(needsCri, 'what a pod asks', () => {
       { command: sh(script), volumeMounts: [{ name: 'e', mountPath: '/e' }] },
       { volumes },
     );
-    await eventually('the size', 30_000, async () =>
+    await eventually('the size', 60_000, async () =>
       (await logOf('memory')) === 'tmpfs 1024' ? true : undefined,
     );
     const [before] = (await mounted()).filter((it) => it.includes('/volumes/e'));
     const at = before?.split(' ')[1] ?? '';
     const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
     process.kill(daemon, 'SIGKILL');
-    await eventually('edgecore again', 20_000, async () => {
+    await eventually('edgecore again', 60_000, async () => {
       const now = await space.service(space.edgeDir(node), 'edgecore').catch(() => undefined);
       return now !== undefined && now.daemon !== daemon ? true : undefined;
     });
     expect(await readFile(join(at, 'it'), 'utf8')).toBe('kept\n');
     await remove('memory');
-    await eventually('nothing mounted', 10_000, async () =>
+    await eventually('nothing mounted', 60_000, async () =>
       (await mounted()).some((it) => it.includes('/volumes/e')) ? undefined : true,
     );
   });
@@ -233,7 +233,7 @@ describeUnless(needsCri, 'what a pod asks', () => {
         volumes: [{ name: 'o', hostPath: { path: order, type: 'File' } }],
       },
     );
-    await eventually('all up', 40_000, async () =>
+    await eventually('all up', 60_000, async () =>
       (await readFile(order, 'utf8')).includes('up main') ? true : undefined,
     );
     await remove('sidecars');
@@ -306,7 +306,7 @@ describeUnless(needsCri, 'what a pod asks', () => {
       const { status } = await get(name);
       return JSON.stringify(status ?? {}).includes(`"reason":"${reason}"`) ? true : undefined;
     });
-    await eventually(`event of ${name}`, 20_000, async () => {
+    await eventually(`event of ${name}`, 60_000, async () => {
       const { items } = await api.list({ ...pods, plural: 'events' });
       return items.some(
         (it) => (it.involvedObject as { name?: string })?.name === name && words.test(String(it.message)),

@@ -93,7 +93,7 @@ describeUnless(needsCri, 'volumes of real containers', () => {
     await pods.create(node, 'no-map', mounted, from({ configMap: { name: 'later' } }));
     const path = host('later');
     await pods.create(node, 'no-path', mounted, from({ hostPath: { path, type: 'Directory' } }));
-    await eventually('both told', 30_000, async () => {
+    await eventually('both told', 60_000, async () => {
       const said = await pods.events();
       return /later[^}]*not found/.test(said) && said.includes(`${path} is not a Directory`)
         ? true
@@ -109,7 +109,7 @@ describeUnless(needsCri, 'volumes of real containers', () => {
     const uids = await Promise.all(names.map(async (name) => (await pods.get(name)).metadata.uid ?? ''));
     for (const name of names) await pods.delete(name);
     await pods.gone(...names);
-    await eventually('nothing mounted, no directory', 10_000, async () => {
+    await eventually('nothing mounted, no directory', 60_000, async () => {
       const files = await readdir(space.edgeDir(node), { recursive: true });
       const mounts = await readFile('/proc/mounts', 'utf8');
       return uids.some((uid) => mounts.includes(uid) || files.some((it) => it.includes(uid)))

@@ -229,7 +229,7 @@ describeUnless(needsCri, 'an edge on a machine whose power is cut', () => {
 
   /** From the machine's own side, as its pods are reached. */
   function page(): Promise<string> {
-    return eventually('the page', 30_000, () => fetchText(`http://${machine.edgeIp}/`));
+    return eventually('the page', 60_000, () => fetchText(`http://${machine.edgeIp}/`));
   }
 
   /** What becomes of pods at the API, by the type of each event. */

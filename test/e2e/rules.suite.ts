@@ -40,7 +40,7 @@ export function describeRules(title: string, { kubeConfig }: { readonly kubeConf
     };
     /** Once the rule is known, and the node is there. */
     const ask = (method: string, path: string, body = '') =>
-      eventually(`${method} ${path}`, 30_000, async () => {
+      eventually(`${method} ${path}`, 60_000, async () => {
         const answer = await askHttp(routerPort, method, path, { body });
         return /no rule|not connected|no node/.test(answer.body) ? undefined : answer;
       });
@@ -95,7 +95,7 @@ export function describeRules(title: string, { kubeConfig }: { readonly kubeConf
     });
 
     it('a rule that wants what another has says so in its status', async () => {
-      await eventually('the reason', 15_000, async () => {
+      await eventually('the reason', 60_000, async () => {
         const { status } = await api.get({ ...refOf('rules'), name: own('twice') });
         return JSON.stringify(status ?? {}).includes('refused: path') ? true : undefined;
       });
@@ -135,7 +135,7 @@ export function describeRules(title: string, { kubeConfig }: { readonly kubeConf
         await addRule(`collect-${name}`, ['mqtt', { topic, node_name: node }], ['cloud', { resource }]);
         const got = () => store.heard.filter(({ url }) => url === `/${name}`).map(({ body }) => body);
         // The edge hears of the rule a moment later.
-        await eventually('the first upload', 20_000, async () => {
+        await eventually('the first upload', 60_000, async () => {
           await mosquittoPublish(port, `default/sensors-${run}/7/temp`, 'first', ['-q', '1']);
           return got().length > 0 ? true : undefined;
         });
@@ -143,7 +143,7 @@ export function describeRules(title: string, { kubeConfig }: { readonly kubeConf
           await mosquittoPublish(port, `default/sensors-${run}/7/temp`, text, ['-q', '1']);
         await store.until(() => got().includes('23'));
         expect(got().filter((text) => text !== 'first')).toEqual(['21', '22', '23']);
-        await eventually('the counters', 15_000, async () => {
+        await eventually('the counters', 60_000, async () => {
           const { status } = await api.get({ ...refOf('rules'), name: own(`collect-${name}`) });
           const { successMessages } = (status ?? {}) as { successMessages?: number };
           return successMessages === got().length ? true : undefined;

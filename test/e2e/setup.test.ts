@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '#beehive/package-root.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
+import { beatsOf } from '#test/beats.ts';
 import { eventually, runCommand, Workspace } from './workspace.ts';
 
 const password = 'correct-horse-battery-staple';
@@ -44,9 +45,9 @@ describe('what is set up', () => {
   });
 
   it('a cloud, cold, well within its time, on the address it is told', async () => {
-    const startedMs = performance.now();
-    const { code, stdout, stderr } = await space.init();
-    const tookMs = performance.now() - startedMs;
+    const began = space.init();
+    const tookMs = await beatsOf(began);
+    const { code, stdout, stderr } = await began;
     expect({ code, stderr }, stdout).toEqual({ code: 0, stderr: '' });
     process.stdout.write(`keadm init, cold: ${(tookMs / 1000).toFixed(1)} s\n`);
     expect(tookMs).toBeLessThan(coldStartMaxMs);
@@ -132,7 +133,7 @@ describe('what is set up', () => {
     process.kill(daemon, 'SIGKILL');
     const copy = join(space.edgeDir(node), 'lib/edgecore.db.last-good');
     const beforeMs = (await stat(copy)).mtimeMs;
-    await eventually('a new copy of the store', 30_000, async () =>
+    await eventually('a new copy of the store', 60_000, async () =>
       (await stat(copy)).mtimeMs > beforeMs ? true : undefined,
     );
     const stored = await files(space.edgeDir(node));
@@ -194,10 +195,10 @@ describe('what is set up', () => {
       },
     );
     const ref = { apiVersion: 'v1', plural: 'pods', namespace, name: 'vault' };
-    await eventually('vault Running', 30_000, async () =>
+    await eventually('vault Running', 60_000, async () =>
       podSchema.parse(await api.get(ref)).status?.phase === 'Running' ? true : undefined,
     );
-    await eventually('the container has the secret', 10_000, async () =>
+    await eventually('the container has the secret', 60_000, async () =>
       holding(await files(space.edgeDir(node)), 'both the same').length > 0 ? true : undefined,
     );
   }

@@ -129,7 +129,7 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
         ...forever,
         readinessProbe: { ...hook, timeoutSeconds: 3600 },
       });
-      await eventually('the pull under way', 30_000, async () =>
+      await eventually('the pull under way', 60_000, async () =>
         silent.sockets.size > 0 ? true : undefined,
       );
       await pods.ready('hung-stop');
@@ -153,10 +153,10 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
       // A grace that became shorter holds for what hangs, too.
       await Promise.all(hung.map((name) => pods.delete(name, 1)));
       await pods.gone(...hung);
-      await eventually('the pull given up', 10_000, async () =>
+      await eventually('the pull given up', 60_000, async () =>
         silent.sockets.size === 0 ? true : undefined,
       );
-      await eventually('no handle more', 10_000, async () =>
+      await eventually('no handle more', 60_000, async () =>
         (await handlesOf(one)) <= before ? true : undefined,
       );
     } finally {
@@ -236,7 +236,7 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
     path.heal();
     await pods.until('alone', 'Ready, restarted', (it) => isReady(it) && restartsOf(it) === 1);
     expect((await running(two, 'alone')).map((it) => it.id)).toEqual([again.id]);
-    await eventually('the changed file', 30_000, async () =>
+    await eventually('the changed file', 60_000, async () =>
       (await inPod(two, 'reads', 'cat /etc/text/text')) === 'two' ? true : undefined,
     );
     expect(await inPod(two, 'reads', 'cat /etc/one; tr "\\0" "\\n" < /proc/1/environ | grep ^text=')).toBe(

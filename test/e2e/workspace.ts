@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '#beehive/clock.ts';
 import { packageRoot } from '#beehive/package-root.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
@@ -170,22 +171,26 @@ export function runCommand(command: string, args: readonly string[], cwd: string
   });
 }
 
-/** Asks again until `read` gives something; the last refusal's reason stands in the error. */
+const lookEveryMs = 100;
+
+/**
+ * Asks again until `read` gives something; the last refusal's reason stands in the error. It gives up after as many
+ * looks as fit into that time, so that a machine that is slow at everything has longer.
+ */
 export async function eventually<T>(
   what: string,
   timeoutMs: number,
   read: () => Promise<T | undefined>,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
   let last: unknown;
-  for (;;) {
+  for (let looks = 0; looks * lookEveryMs <= timeoutMs; looks += 1) {
     try {
       const value = await read();
       if (value !== undefined) return value;
     } catch (error) {
       last = error;
     }
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`, { cause: last });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await systemClock.sleep(lookEveryMs);
   }
+  throw new Error(`${what}: not within ${timeoutMs} ms`, { cause: last });
 }
