@@ -7,20 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Bus } from '#beehive/bus.ts';
 import { systemClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
-import { createMetrics } from '#beehive/metrics.ts';
-import { newEnvelope } from '#protocol/message.ts';
 import { pushOwnImage } from '#test/containers/own-image.ts';
 import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
-import { FakeCloud } from '#test/fixtures/edged-cloud.ts';
 import { type MachineShort, machineUse } from '#test/fixtures/machine.ts';
+import { RunningEdged } from '#test/fixtures/running-edged.ts';
 import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { freePort } from '#test/free-port.ts';
-import { edgedConfigSchema } from '../config.ts';
-import { createEdged, edgedInbox } from '../edged.ts';
 import type { RuntimeService } from '../runtime/runtime-service.ts';
 import { createStatsServer } from '../stats/stats-server.ts';
 import { ContainerGc } from './container-gc.ts';
@@ -156,42 +151,16 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
   });
 
   it('evicts the pod that uses more than it asked for, and the other runs on', async () => {
-    const bus = new Bus(components);
-    bus.open('edged', edgedInbox);
-    bus.open('metamanager', { capacity: 1024, lanesMax: 32, keyOf: (it) => it.header.msg_id });
-    const cloud = new FakeCloud(bus);
-    const stop = new AbortController();
     let short: MachineShort = {};
-    const config = edgedConfigSchema.parse({
-      hostnameOverride: 'edge-1',
-      nodeIP: '192.0.2.7',
-      rootDirectory: directory,
-      tailoredKubeletConfig: { podLogsDir: join(directory, 'logs'), staticPodPath: '' },
+    const edged = new RunningEdged({ runtime, directory, machine: async () => machineUse(short) });
+    const command = ['/bin/sh', '-c', 'x=$(head -c 20000000 /dev/zero | tr "\\0" x); sleep 1000 & wait'];
+    const pod = (requests: object) => ({
+      containers: [{ name: 'main', image: criImage, command, resources: { requests } }],
     });
-    const memory = { isWhole: () => true, becameWhole: async () => {} };
-    const machine = async () => machineUse(short);
-    const edged = createEdged(
-      { ...config, version: '0' },
-      { bus, runtime, memory, machine, metrics: createMetrics(), ...components },
-    );
-    const served = bus.serve('metamanager', (envelope) => cloud.handle(envelope), stop.signal);
-    const running = edged.run(stop.signal, () => {});
-    const send = (name: string, requests: object) => {
-      const path = `default/pod/${name}`;
-      const route = { source: 'edgecontroller', group: 'resource', operation: 'insert', resource: path };
-      const container = { name: 'main', image: criImage, resources: { requests } };
-      const command = ['/bin/sh', '-c', 'x=$(head -c 20000000 /dev/zero | tr "\\0" x); sleep 1000 & wait'];
-      bus.send(
-        'edged',
-        newEnvelope(route, {
-          metadata: { name, namespace: 'default', uid: randomUUID() },
-          spec: { nodeName: 'edge-1', containers: [{ ...container, command }] },
-        }),
-      );
-    };
-    send('modest', { memory: '500Mi' });
-    send('greedy', {});
-    const phase = (name: string) => cloud.statuses(name).at(-1)?.phase;
+    edged.insert('modest', pod({ memory: '500Mi' }));
+    edged.insert('greedy', pod({}));
+    const { cloud } = edged;
+    const phase = (name: string) => edged.phase(name);
     await expect.poll(() => [phase('modest'), phase('greedy')], soon).toEqual(['Running', 'Running']);
     await expect
       .poll(async () => {
@@ -206,7 +175,6 @@ describeUnless(needsCri, 'the care of a node with real containers', () => {
     expect(message).toMatch(/low on resource: memory.*Container main was using \d+Ki, request is 0/);
     await expect.poll(async () => (await runtime.listContainerStats()).length, soon).toBe(1);
     expect(phase('modest')).toBe('Running');
-    stop.abort();
-    await Promise.all([running, served]);
+    await edged.end();
   });
 });
