@@ -1,8 +1,8 @@
 import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#beehive/clock.ts';
+import { notServing, startHealthServer } from '#test/fixtures/health-server.ts';
 import { containerSchema } from '../pod/pod.ts';
 import { type CheckAction, check } from './probe-check.ts';
 
@@ -71,39 +71,14 @@ describe('a check', () => {
   });
 
   it('by gRPC asks for the health of the service', async () => {
-    const server = new GrpcServer();
-    const status = new Map([
-      ['', 1],
-      ['sick', 2],
-    ]);
-    server.addService(
-      {
-        check: {
-          path: '/grpc.health.v1.Health/Check',
-          requestStream: false,
-          responseStream: false,
-          requestDeserialize: (bytes: Buffer) => ({ service: bytes.subarray(2).toString() }),
-          requestSerialize: () => Buffer.alloc(0),
-          responseDeserialize: (bytes: Buffer) => bytes[1] ?? 0,
-          responseSerialize: (value: number) => Buffer.from([0x08, value]),
-        },
-      },
-      {
-        check: (call: { request: { service: string } }, reply: (error: null, value: number) => void) =>
-          reply(null, status.get(call.request.service) ?? 0),
-      },
-    );
-    const port = await new Promise<number>((resolve, reject) =>
-      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-        error ? reject(error) : resolve(bound),
-      ),
-    );
+    const { port, health, close } = await startHealthServer();
+    health.set('sick', notServing);
     expect(await ask({ grpc: { port } })).toEqual({ ok: true, message: '' });
     expect(await ask({ grpc: { port, service: 'sick' } })).toEqual({
       ok: false,
       message: 'service unhealthy (responded with 2)',
     });
-    server.forceShutdown();
+    close();
     expect((await ask({ grpc: { port } })).ok).toBe(false);
   });
 
