@@ -91,16 +91,6 @@ describe('JSON patch', () => {
     expect(Reflect.get({}, 'polluted')).toBeUndefined();
   });
 
-  // Building the object anew with each operation would take minutes.
-  it('changes a large object as often as it may', () => {
-    const target = Object.fromEntries(Array.from({ length: 100_000 }, (_, at) => [`key${at}`, at]));
-    const patch = Array.from({ length: maxJsonPatchOperations }, (_, at) => ({
-      op: 'remove',
-      path: `/key${at}`,
-    }));
-    expect(Object.keys(Object(jsonPatch(target, patch)))).toHaveLength(100_000 - maxJsonPatchOperations);
-  });
-
   it('leaves the document and the patch it was given alone', () => {
     const target = { a: [1, { b: 2 }] };
     const patch = [
