@@ -11,6 +11,7 @@ import { isNotFound, type KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { criEndpoint, criImage, needsCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
+import { startGuardedRegistry } from '../fixtures/guarded-registry.ts';
 import { eventually, Workspace } from './workspace.ts';
 
 const namespace = 'default';
@@ -196,12 +197,7 @@ describeUnless(needsCri, 'what a pod asks', () => {
     );
     const [before] = (await mounted()).filter((it) => it.includes('/volumes/e'));
     const at = before?.split(' ')[1] ?? '';
-    const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
-    process.kill(daemon, 'SIGKILL');
-    await eventually('edgecore again', 60_000, async () => {
-      const now = await space.service(space.edgeDir(node), 'edgecore').catch(() => undefined);
-      return now !== undefined && now.daemon !== daemon ? true : undefined;
-    });
+    await killEdgecore();
     expect(await readFile(join(at, 'it'), 'utf8')).toBe('kept\n');
     await remove('memory');
     await eventually('nothing mounted', 60_000, async () =>
@@ -291,6 +287,64 @@ describeUnless(needsCri, 'what a pod asks', () => {
     });
   });
 
+  it('has its image by its pull secret, and is told when it has none', async () => {
+    const [username, password] = ['puller', 'open sesame'];
+    const registry = await startGuardedRegistry(username, password);
+    try {
+      const image = `${registry.host}/busybox:1`;
+      const asks = { command: sh(stay), image };
+      await create('barred', asks);
+      await waits('barred', 'ImagePullBackOff', /authorization failed|401|denied/);
+      const auths = { [registry.host]: { username, password } };
+      await api.create(
+        { ...pods, plural: 'secrets' },
+        {
+          metadata: { name: 'registry' },
+          type: 'kubernetes.io/dockerconfigjson',
+          stringData: { '.dockerconfigjson': JSON.stringify({ auths }) },
+        },
+      );
+      await create('let-in', asks, { imagePullSecrets: [{ name: 'registry' }] });
+      const { status } = await runs('let-in');
+      expect(status?.containerStatuses?.[0]?.image).toBe(image);
+      for (const name of ['barred', 'let-in']) await remove(name);
+    } finally {
+      registry.close();
+    }
+  });
+
+  it('runs from a file of the machine, also when that is bad at a restart, until it is gone', async () => {
+    const folder = join(space.edgeDir(node), 'etc/manifests');
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+    const main = { name: 'main', image: criImage, command: sh(stay) };
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'static' },
+      spec: { terminationGracePeriodSeconds: 1, containers: [main] },
+    };
+    const put = (text: string) => writeFile(join(folder, 'static.json'), text, { mode: 0o644 });
+    await put(JSON.stringify(pod));
+    const name = `static-${node}`;
+    const before = await runs(name);
+    expect(before.metadata.annotations).toMatchObject({ 'kubernetes.io/config.source': 'file' });
+    await put('{');
+    await killEdgecore();
+    // What is stored, and what lies in the folder, is read before anything else is begun.
+    await create('after', { command: sh(stay) });
+    await runs('after');
+    const [was, is] = [before, await get(name)].map((it) => it.status?.containerStatuses?.[0]);
+    expect(is).toMatchObject({ containerID: was?.containerID, restartCount: 0, ready: true });
+    await rm(join(folder, 'static.json'));
+    await eventually('static pod gone', 60_000, async () => {
+      const found = await get(name).catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+      return found === undefined ? true : undefined;
+    });
+    await remove('after');
+  });
+
   it('waits with the reason when it asks what cannot be', async () => {
     const image = criImage.replace(/:[^:]+$/, ':other-platform');
     await create('root', { command: sh(stay), securityContext: { runAsNonRoot: true } });
@@ -300,6 +354,24 @@ describeUnless(needsCri, 'what a pod asks', () => {
     await waits('elsewhere', 'ImagePullBackOff', /no match for platform in manifest/);
     await waits('classy', 'ContainerCreating', /no runtime for .*none.* is configured/);
   });
+
+  function runs(name: string) {
+    return eventually(`${name} Running`, 60_000, async () => {
+      const found = await get(name).catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+      return found?.status?.phase === 'Running' ? found : undefined;
+    });
+  }
+
+  async function killEdgecore(): Promise<void> {
+    const { daemon } = await space.service(space.edgeDir(node), 'edgecore');
+    process.kill(daemon, 'SIGKILL');
+    await eventually('edgecore again', 60_000, async () => {
+      const now = await space.service(space.edgeDir(node), 'edgecore').catch(() => undefined);
+      return now !== undefined && now.daemon !== daemon ? true : undefined;
+    });
+  }
 
   async function waits(name: string, reason: string, words: RegExp): Promise<void> {
     await eventually(`${name} ${reason}`, 60_000, async () => {
