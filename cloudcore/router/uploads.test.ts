@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '#beehive/clock.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { HttpTarget } from '#test/fixtures/http-target.ts';
+import { Watch } from '#test/fixtures/watch.ts';
 import type { UploadRoute } from './rule-set.ts';
 import { Uploads, uploadLimits } from './uploads.ts';
 
@@ -12,7 +13,7 @@ let uploads: Uploads;
 let counts: string[];
 let repeated: number;
 let said: string[];
-const watchers = new Set<() => void>();
+const watch = new Watch();
 
 beforeEach(async () => {
   clock = new ManualClock();
@@ -38,16 +39,7 @@ afterEach(async () => {
   await target.close();
 });
 
-const until = (isSo: () => boolean) =>
-  new Promise<void>((resolve) => {
-    const look = () => {
-      if (!isSo()) return;
-      watchers.delete(look);
-      resolve();
-    };
-    watchers.add(look);
-    look();
-  });
+const until = (isSo: () => boolean) => watch.until(isSo);
 const routeTo = (rule: string, path = '/'): UploadRoute => ({
   rule,
   node: 'edge-1',
@@ -61,7 +53,7 @@ function say(id: string, routes = [routeTo('r')]): void {
   envelope.header.msg_id = id;
   const acknowledge = (outcome: string) => {
     said.push(`${id} ${outcome}`);
-    for (const look of watchers) look();
+    watch.look();
   };
   uploads.add({ node: 'edge-1', topic: 'default/t', text: id, envelope, acknowledge }, routes);
 }

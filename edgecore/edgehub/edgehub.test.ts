@@ -3,11 +3,14 @@ import { Bus, type InboxOptions } from '#beehive/bus.ts';
 import { ManualClock } from '#beehive/clock.ts';
 import type { Log } from '#beehive/log.ts';
 import { createMetrics } from '#beehive/metrics.ts';
+import type { Module } from '#beehive/module.ts';
 import { seededRandom } from '#beehive/random.ts';
 import { CancelledError } from '#protocol/errors.ts';
 import { type Envelope, newEnvelope, reply } from '#protocol/message.ts';
 import { MemoryNetwork } from '#protocol/transport/memory.ts';
 import type { Connection, Listener, UpgradeRequest } from '#protocol/transport/transport.ts';
+import { Watch } from '#test/fixtures/watch.ts';
+import type { Certificates } from './certificates.ts';
 import { createEdgeHub, edgeHubInbox } from './edgehub.ts';
 
 const modules = ['metamanager', 'edged', 'twin', 'eventbus'];
@@ -34,7 +37,7 @@ class Rig {
   /** Call it, and the certificate has been renewed. */
   renew = () => {};
   failRenewal = (_: Error) => {};
-  readonly #watchers = new Set<() => void>();
+  readonly #watch = new Watch();
   #running: Promise<void> = Promise.resolve();
   #serving: Promise<void>[] = [];
 
@@ -90,7 +93,21 @@ class Rig {
   }
 
   start(pongTimeoutMs = 15_000): void {
-    const hub = createEdgeHub(
+    const certificates: Certificates = {
+      obtain: async () => noTls,
+      renewed: (_, signal) => this.#renewed(signal),
+    };
+    this.#running = this.#create(certificates, pongTimeoutMs).run(this.stop.signal, () => {});
+  }
+
+  /** No certificate is to be had, for that reason. */
+  runWithout(reason: Error): Promise<void> {
+    const certificates = { obtain: () => Promise.reject(reason), renewed: async () => {} };
+    return this.#create(certificates).run(this.stop.signal, () => {});
+  }
+
+  #create(certificates: Certificates, pongTimeoutMs = 15_000): Module {
+    return createEdgeHub(
       {
         nodeName: 'edge-1',
         projectId: 'project',
@@ -107,27 +124,18 @@ class Rig {
       {
         bus: this.bus,
         transport: this.network,
-        certificates: { obtain: async () => noTls, renewed: (_, signal) => this.#renewed(signal) },
+        certificates,
         clock: this.clock,
         random: seededRandom(1),
         log: this.#log(),
         metrics: createMetrics(),
       },
     );
-    this.#running = hub.run(this.stop.signal, () => {});
   }
 
   /** Resolves once it is so, however many turns that takes; looks at each thing that happens. */
   until(isSo: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (!isSo()) return;
-        this.#watchers.delete(look);
-        resolve();
-      };
-      this.#watchers.add(look);
-      look();
-    });
+    return this.#watch.until(isSo);
   }
 
   /** In steps, so that what one moment sets off is done before a much later one. */
@@ -149,7 +157,7 @@ class Rig {
   }
 
   look(): void {
-    for (const watcher of this.#watchers) watcher();
+    this.#watch.look();
   }
 
   async end(): Promise<void> {
@@ -415,70 +423,6 @@ test('a refusal is said with the words of the cloud', async () => {
 
 test('a fault of certificates ends the run, so that the supervisor starts it anew', async () => {
   rig = new Rig();
-  const hub = createEdgeHub(
-    {
-      nodeName: 'e',
-      projectId: 'p',
-      server: 'cloud:1',
-      machine: 'm',
-      heartbeatMs: 1,
-      sessionBeatMs: 1,
-      pongTimeoutMs: 1,
-      writeTimeoutMs: 1,
-      handshakeTimeoutMs: 1,
-      upstream: { perSecond: 1, burst: 1 },
-      modules,
-    },
-    {
-      bus: rig.bus,
-      transport: rig.network,
-      clock: rig.clock,
-      random: seededRandom(1),
-      metrics: createMetrics(),
-      log: {
-        debug() {},
-        info() {},
-        warn() {},
-        error() {},
-        child() {
-          return this;
-        },
-      },
-      certificates: { obtain: () => Promise.reject(new RangeError('a bug')), renewed: async () => {} },
-    },
-  );
-  await expect(hub.run(rig.stop.signal, () => {})).rejects.toThrow('a bug');
-  const cancelled = createEdgeHub(
-    {
-      nodeName: 'e',
-      projectId: 'p',
-      server: 'cloud:1',
-      machine: 'm',
-      heartbeatMs: 1,
-      sessionBeatMs: 1,
-      pongTimeoutMs: 1,
-      writeTimeoutMs: 1,
-      handshakeTimeoutMs: 1,
-      upstream: { perSecond: 1, burst: 1 },
-      modules,
-    },
-    {
-      bus: rig.bus,
-      transport: rig.network,
-      clock: rig.clock,
-      random: seededRandom(1),
-      metrics: createMetrics(),
-      log: {
-        debug() {},
-        info() {},
-        warn() {},
-        error() {},
-        child() {
-          return this;
-        },
-      },
-      certificates: { obtain: () => Promise.reject(new CancelledError()), renewed: async () => {} },
-    },
-  );
-  await cancelled.run(rig.stop.signal, () => {});
+  await expect(rig.runWithout(new RangeError('a bug'))).rejects.toThrow('a bug');
+  await rig.runWithout(new CancelledError());
 });
