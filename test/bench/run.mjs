@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleOptions } from '../../build/options.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 if ((await run(process.execPath, [join(root, 'build/ensure.mjs')])) !== 0) process.exit(1);
@@ -27,17 +28,9 @@ try {
       absWorkingDir: root,
       entryPoints: { [name]: entry },
       outdir: dir,
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'esm',
-      mainFields: ['module', 'main'],
-      external: ['better-sqlite3'],
-      alias: { '@peculiar/x509': '@peculiar/x509/build/x509.es.js' },
-      banner: {
-        js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
-      },
-      logLevel: 'warning',
+      ...bundleOptions,
+      splitting: false,
+      chunkNames: undefined,
     });
   process.exitCode = await run(process.execPath, [join(dir, 'bench.js'), ...process.argv.slice(2)]);
 } finally {

@@ -4,13 +4,12 @@
  */
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
 import { dirname, join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
+import { fetchText } from '#test/fetch-text.ts';
 import { freePorts } from '#test/free-port.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
@@ -177,12 +176,4 @@ function serving(port: number) {
     command: ['/bin/httpd', '-f', '-p', String(port), '-h', '/www'],
     readinessProbe: { httpGet, periodSeconds: 1 },
   };
-}
-
-function fetchText(url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    request(url, { timeout: 5000 }, (answer) => resolve(text(answer)))
-      .on('error', reject)
-      .end();
-  });
 }

@@ -5,9 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import { readdir, readFile, realpath, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { packageRoot } from '#beehive/package-root.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
@@ -15,6 +13,7 @@ import { isNotFound } from '#cloudcore/kube/kube-api.ts';
 import type { Sandbox } from '#edgecore/edged/runtime/runtime-service.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
+import { fetchText } from '#test/fetch-text.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
 import { needsKubectl, runKubectl } from '../kubectl.ts';
@@ -88,8 +87,8 @@ describeUnless(needsCri, 'pods as containers', () => {
       imageID: expect.stringContaining('sha256:'),
       containerID: expect.stringMatching(/^(containerd|cri-o):\/\//),
     });
-    await eventually('the page', 60_000, () => get(`http://${podIP}:8080/`));
-    expect(await get(`http://${podIP}:8080/`)).toContain('hello from a container');
+    await eventually('the page', 60_000, () => fetchText(`http://${podIP}:8080/`));
+    expect(await fetchText(`http://${podIP}:8080/`)).toContain('hello from a container');
     await eventually('a line in the log', 60_000, async () =>
       (await logOf('web')).includes(`serving on ${podIP} as web`) ? true : undefined,
     );
@@ -111,19 +110,19 @@ describeUnless(needsCri, 'pods as containers', () => {
       ...['nginx', '1/1', 'Running', '0', expect.stringMatching(/^\d+s$/), podIP, node],
       ...['<none>', '<none>'],
     ]);
-    await eventually('the page', 60_000, () => get(`http://${podIP}/`));
+    await eventually('the page', 60_000, () => fetchText(`http://${podIP}/`));
     await api.delete(podRef('nginx'), { gracePeriodSeconds: 1 });
   });
 
   it('tells on the machine what the pod uses, and in the cloud what the node has', async () => {
     const config = await readFile(join(space.edgeDir(node), 'etc/config/edgecore.yaml'), 'utf8');
     const port = Number(/readOnlyPort: (\d+)/.exec(config)?.[1]);
-    const summary = JSON.parse(await get(`http://127.0.0.1:${port}/stats/summary`));
+    const summary = JSON.parse(await fetchText(`http://127.0.0.1:${port}/stats/summary`));
     expect(summary.node.nodeName).toBe(node);
     const pod = summary.pods.find((it: { podRef: { name: string } }) => it.podRef.name === 'web');
     expect(pod).toMatchObject({ containers: [{ name: 'main', cpu: {} }], network: { name: 'eth0' } });
     expect(pod.memory.workingSetBytes).toBeGreaterThan(0);
-    expect(await get(`http://127.0.0.1:${port}/metrics/resource`)).toContain('pod="web"');
+    expect(await fetchText(`http://127.0.0.1:${port}/metrics/resource`)).toContain('pod="web"');
     const object = await api.get({ apiVersion: 'v1', plural: 'nodes', name: node });
     expect(object.status).toMatchObject({
       conditions: expect.arrayContaining(
@@ -353,12 +352,4 @@ function configMap(value: string): Record<string, unknown> {
     metadata: { name: 'text', namespace },
     data: { text: value },
   };
-}
-
-function get(url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    request(url, { timeout: 2000 }, (answer) => resolve(text(answer)))
-      .on('error', reject)
-      .end();
-  });
 }

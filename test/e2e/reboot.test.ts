@@ -5,15 +5,14 @@
  */
 
 import { rm } from 'node:fs/promises';
-import { request } from 'node:http';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { packageRoot } from '#beehive/package-root.ts';
 import { parseYaml } from '#beehive/yaml.ts';
 import type { ContainerStatus, RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
 import { memoryPlaces, secretDirectories } from '#edgecore/edged/volumes/secret-directory.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
+import { fetchText } from '#test/fetch-text.ts';
 import { Machine } from '../containers/machine.ts';
 import { criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
@@ -273,11 +272,3 @@ const volumes = [
   { name: 'data', emptyDir: {} },
   { name: 'word', secret: { secretName: 'word' } },
 ];
-
-function fetchText(url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    request(url, { timeout: 2000 }, (answer) => resolve(text(answer)))
-      .on('error', reject)
-      .end();
-  });
-}

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, readlink, rename, rm } from 'node:fs/promises';
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
+import { fetchText } from '#test/fetch-text.ts';
 import { plainContainer, plainSandbox } from '#test/fixtures/runtime-configs.ts';
 import { describeRuntimeService } from '#test/suites/runtime-service.suite.ts';
 import type { ContainerConfig, RuntimeService, SandboxConfig } from '../runtime-service.ts';
@@ -74,7 +74,7 @@ describeUnless(needsCri, 'cri runtime', () => {
     expect(await run(id, 'cat /etc/resolv.conf')).toBe(
       'search edge.test\nnameserver 192.0.2.53\noptions ndots:5',
     );
-    await expect.poll(() => get(`http://${ip}:8080/`).catch(() => '')).toContain('container');
+    await expect.poll(() => fetchText(`http://${ip}:8080/`).catch(() => '')).toContain('container');
     const { writable, readable } = await runtime.portForward(sandboxId, 8080);
     writable.write('GET / HTTP/1.0\r\n\r\n');
     expect(await text(readable)).toContain('hello from a container');
@@ -238,11 +238,3 @@ describeUnless(needsCri, 'cri runtime', () => {
     await alone.close();
   });
 });
-
-function get(url: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    request(url, (answer) => resolve(text(answer)))
-      .on('error', reject)
-      .end();
-  });
-}
