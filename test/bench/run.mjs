@@ -5,11 +5,11 @@ import { spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundleOptions } from '../../build/options.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 if ((await run(process.execPath, [join(root, 'build/ensure.mjs')])) !== 0) process.exit(1);
 const { build } = await import('esbuild');
+const { bundleOptions } = await import(new URL('../../build/options.mjs', import.meta.url).href);
 
 // Below the package, where the packages outside of the bundles are found.
 const cache = join(root, 'node_modules/.cache');

@@ -84,7 +84,7 @@ describeUnless(needsCri, 'what is given up', () => {
     expect((await Promise.all(asked)).map((it) => it.ok)).not.toContain(true);
     await expect.poll(handles).toEqual(before);
     const left = ['/bin/sh', '-c', 'ps | grep -c "[s]leep 3599"'];
-    const said = async () => (await runtime.execSync(containerId, left, 10_000)).stdout.toString().trim();
+    const said = async () => (await runtime.execSync(containerId, left, 60_000)).stdout.toString().trim();
     await expect.poll(said).toBe('0');
   });
 

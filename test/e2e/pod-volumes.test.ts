@@ -171,7 +171,7 @@ describeUnless(needsCri, 'volumes of real containers', () => {
     const uid = (await pods.get('all')).metadata.uid ?? '';
     const containers = await mine.listContainers({ podUid: uid });
     const main = containers.find((it) => it.name === 'main' && it.state === 'running');
-    const answer = await mine.execSync(main?.id ?? '', ['/bin/sh', '-c', script], 10_000);
+    const answer = await mine.execSync(main?.id ?? '', ['/bin/sh', '-c', script], 60_000);
     if (answer.exitCode !== 0) throw new Error(`${script}: ${answer.stdout}${answer.stderr}`);
     return answer.stdout.toString().trim();
   }

@@ -222,7 +222,7 @@ describeUnless(needsCri, 'an edge on a machine whose power is cut', () => {
     const found = (await mine.listContainers()).find(
       (it) => it.state === 'running' && sandboxes.some(({ id }) => id === it.sandboxId),
     );
-    const answer = await mine.execSync(found?.id ?? '', ['/bin/sh', '-c', script], 10_000);
+    const answer = await mine.execSync(found?.id ?? '', ['/bin/sh', '-c', script], 60_000);
     return `${answer.stdout}${answer.stderr}`.trim();
   }
 

@@ -300,7 +300,7 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
     const [container] = await running(node, podName);
     if (container === undefined) throw new Error(`${podName} does not run`);
     const command = ['/bin/sh', '-c', script];
-    const answer = await mine[node]?.execSync(container.id, command, 10_000);
+    const answer = await mine[node]?.execSync(container.id, command, 60_000);
     if (answer?.exitCode !== 0) throw new Error(`${script}: ${answer?.stdout}${answer?.stderr}`);
     return answer.stdout.toString().trim();
   }

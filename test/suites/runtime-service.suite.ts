@@ -182,7 +182,7 @@ export function describeRuntimeService(
 
     it('runs commands inside a running container only', async () => {
       const { id } = await start('a', 'main', 'sleep 60');
-      const result = await runtime.execSync(id, ['echo', 'inside'], 10_000);
+      const result = await runtime.execSync(id, ['echo', 'inside'], 60_000);
       expect(result.exitCode).toBe(0);
       expect(result.stdout.toString()).toContain('inside');
       await runtime.stopContainer(id, 0);

@@ -48,7 +48,7 @@ describeUnless(needsCri, 'probes of real containers', () => {
   const seen = () => ({ ready: status()?.ready, restarts: status()?.restartCount });
   const inContainer = async (script: string) => {
     const running = (await runtime.listContainers()).find((it) => it.state === 'running');
-    const { stdout, stderr } = await runtime.execSync(running?.id ?? '', sh(script), 10_000);
+    const { stdout, stderr } = await runtime.execSync(running?.id ?? '', sh(script), 60_000);
     return `${stdout}${stderr}`.trim();
   };
 

@@ -49,7 +49,7 @@ describeUnless(needsCri, 'the token of a real container', () => {
     });
   const seen = async () => {
     const [container] = await runtime.listContainers();
-    const { stdout } = await runtime.execSync(container?.id ?? '', ['cat', '/api/token'], 10_000);
+    const { stdout } = await runtime.execSync(container?.id ?? '', ['cat', '/api/token'], 60_000);
     return stdout.toString();
   };
 

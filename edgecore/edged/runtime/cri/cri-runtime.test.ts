@@ -58,7 +58,7 @@ describeUnless(needsCri, 'cri runtime', () => {
     return { sandboxId, id };
   };
   const run = async (id: string, command: string) =>
-    (await runtime.execSync(id, ['/bin/sh', '-c', command], 10_000)).stdout.toString().trim();
+    (await runtime.execSync(id, ['/bin/sh', '-c', command], 60_000)).stdout.toString().trim();
   const forever = 'while :; do sleep 60 & wait; done';
 
   it('gives a pod an address of its own, its hostname and its resolver', async () => {
