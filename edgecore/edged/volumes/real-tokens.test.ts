@@ -7,15 +7,14 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Clock, systemClock } from '#beehive/clock.ts';
 import { criImage, needsCri, openCri, removeAll } from '#test/containers/runtime.ts';
 import { describeUnless } from '#test/describe-unless.ts';
 import { RunningEdged } from '#test/fixtures/running-edged.ts';
 import type { RuntimeService } from '../runtime/runtime-service.ts';
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-const soon = { timeout: 30_000, interval: 100 };
+const soon = { interval: 100 };
 const lifeMs = 600_000;
 
 describeUnless(needsCri, 'the token of a real container', () => {
