@@ -38,6 +38,7 @@ export class EdgeLink {
   readonly #components: EdgeLinkComponents;
   readonly #client: RpcClient;
   #away = new AbortController();
+  #asking: Promise<unknown> | undefined;
 
   constructor(config: MapperConfig, components: EdgeLinkComponents) {
     this.#config = config;
@@ -70,6 +71,14 @@ export class EdgeLink {
     }
   }
 
+  /**
+   * Resolves while no registration is under way. Its answer comes by another connection than the calls of the edge,
+   * and may be read after calls that the edge made later: as the whole of what is served it would undo them.
+   */
+  async settled(): Promise<void> {
+    while (this.#asking !== undefined) await this.#asking;
+  }
+
   get reports(): Reports {
     return {
       twin: ({ device }, { property, desired }, value) => {
@@ -95,44 +104,51 @@ export class EdgeLink {
   }
 
   async #register(signal: AbortSignal): Promise<void> {
-    const { clock, random, log, assigned } = this.#components;
-    const { common, grpc_server: server } = this.#config;
-    const { name, version, api_version, protocol } = common;
-    const mapper = {
-      name,
-      version,
-      api_version,
-      protocol,
-      address: Buffer.from(server.socket_path),
-      state: 'ok',
-    };
+    const { clock, random, log } = this.#components;
+    const { edgecore_sock: edge } = this.#config.common;
     const pause = new Backoff(registerPause, random);
     let said = '';
     for (;;) {
       try {
-        const options = { timeoutMs: registerTimeoutMs, signal };
-        const answer = await this.#client.call('MapperRegister', { withData: true, mapper }, options);
-        const read = registerAnswerSchema.safeParse(answer);
-        if (!read.success) {
-          throw new RpcError('the edge answered what is no registration', {
-            code: 'rpc',
-            status: 'DATA_LOSS',
-            method: 'MapperRegister',
-          });
-        }
-        const { modelList: models, deviceList: devices } = read.data;
-        log.info({ devices: devices.length }, 'registered at the edge');
-        assigned({ models, devices });
-        return;
+        const asking = this.#ask(signal);
+        this.#asking = asking.catch(() => {});
+        return await asking.finally(() => {
+          this.#asking = undefined;
+        });
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
         if (said !== error.message) {
-          log.warn({ edge: common.edgecore_sock, reason: error.message }, 'not registered yet, trying again');
+          log.warn({ edge, reason: error.message }, 'not registered yet, trying again');
         }
         said = error.message;
         await clock.sleep(pause.nextMs(), signal);
       }
     }
+  }
+
+  async #ask(signal: AbortSignal): Promise<void> {
+    const { log, assigned } = this.#components;
+    const { common, grpc_server: server } = this.#config;
+    const { name, version, api_version, protocol } = common;
+    const address = Buffer.from(server.socket_path);
+    const request = {
+      withData: true,
+      mapper: { name, version, api_version, protocol, address, state: 'ok' },
+    };
+    const options = { timeoutMs: registerTimeoutMs, signal };
+    const answer = registerAnswerSchema.safeParse(
+      await this.#client.call('MapperRegister', request, options),
+    );
+    if (!answer.success) {
+      throw new RpcError('the edge answered what is no registration', {
+        code: 'rpc',
+        status: 'DATA_LOSS',
+        method: 'MapperRegister',
+      });
+    }
+    const { modelList: models, deviceList: devices } = answer.data;
+    log.info({ devices: devices.length }, 'registered at the edge');
+    assigned({ models, devices });
   }
 
   async #report(method: string, request: object): Promise<boolean> {

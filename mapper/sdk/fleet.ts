@@ -83,6 +83,12 @@ export class Fleet {
     const message = this.#messages.get(id);
     const worker = this.#workers.get(id);
     const model = message === undefined ? undefined : this.#models.get(modelOf(message));
+    if (message !== undefined && model === undefined) {
+      // Read and written without its types a device would get and give other values than are meant.
+      const reason = `its model "${modelOf(message)}" has not come yet`;
+      if (worker === undefined) this.#components.log.warn({ device: id, reason }, 'a device waits');
+      return;
+    }
     const spec = message === undefined ? undefined : deviceSpec(message, model);
     if (spec !== undefined && worker?.change(spec)) return;
     if (worker !== undefined) {

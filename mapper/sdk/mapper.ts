@@ -46,7 +46,7 @@ export async function runMapper(
   const fleet = new Fleet(driverClass, { ...components, push, reports: edge.reports });
   const server = createRpcServer(
     { packageDirectory: packageRoot(), service: 'DeviceMapperService' },
-    handlersOf(fleet),
+    handlersOf(fleet, edge),
     (method, error) => log.error({ method, err: error }, 'a call of the edge failed'),
   );
   const { connectionsMax } = dmiLimits;
@@ -71,31 +71,44 @@ export async function runMapper(
   }
 }
 
-function handlersOf(fleet: Fleet): Readonly<Record<string, RpcHandler>> {
-  const putDevice = (method: string) => async (request: unknown) => {
-    const { device } = read(method, deviceRequestSchema, request);
-    if (!device || device.name === '') throw refused(method, 'the request names no device');
-    fleet.put(device);
-    return { deviceName: device.name, deviceNamespace: device.namespace };
+function handlersOf(fleet: Fleet, edge: EdgeLink): Readonly<Record<string, RpcHandler>> {
+  /** What the edge has given up meanwhile was said before the registration, whose answer knows better. */
+  const inOrder = async (method: string, signal: AbortSignal) => {
+    await edge.settled();
+    if (signal.aborted) throw refused(method, 'the caller has given up', 'CANCELLED');
   };
-  const putModel = (method: string) => async (request: unknown) => {
-    const { model } = read(method, modelRequestSchema, request);
-    if (!model || model.name === '') throw refused(method, 'the request names no model');
-    fleet.putModel(model);
-    return { deviceModelName: model.name, deviceModelNamespace: model.namespace };
-  };
+  const putDevice =
+    (method: string): RpcHandler =>
+    async (request, signal) => {
+      const { device } = read(method, deviceRequestSchema, request);
+      if (!device || device.name === '') throw refused(method, 'the request names no device');
+      await inOrder(method, signal);
+      fleet.put(device);
+      return { deviceName: device.name, deviceNamespace: device.namespace };
+    };
+  const putModel =
+    (method: string): RpcHandler =>
+    async (request, signal) => {
+      const { model } = read(method, modelRequestSchema, request);
+      if (!model || model.name === '') throw refused(method, 'the request names no model');
+      await inOrder(method, signal);
+      fleet.putModel(model);
+      return { deviceModelName: model.name, deviceModelNamespace: model.namespace };
+    };
   return {
     RegisterDevice: putDevice('RegisterDevice'),
     UpdateDevice: putDevice('UpdateDevice'),
     CreateDeviceModel: putModel('CreateDeviceModel'),
     UpdateDeviceModel: putModel('UpdateDeviceModel'),
-    RemoveDevice: async (request) => {
+    RemoveDevice: async (request, signal) => {
       const { deviceName, deviceNamespace } = read('RemoveDevice', deviceNameSchema, request);
+      await inOrder('RemoveDevice', signal);
       fleet.remove(idOf({ namespace: deviceNamespace, name: deviceName }));
       return {};
     },
-    RemoveDeviceModel: async (request) => {
+    RemoveDeviceModel: async (request, signal) => {
       const { modelName, modelNamespace } = read('RemoveDeviceModel', modelNameSchema, request);
+      await inOrder('RemoveDeviceModel', signal);
       fleet.removeModel(idOf({ namespace: modelNamespace, name: modelName }));
       return {};
     },
@@ -117,7 +130,7 @@ function read<S extends z.ZodType>(method: string, schema: S, request: unknown):
 function refused(
   method: string,
   reason: string,
-  status: 'INVALID_ARGUMENT' | 'NOT_FOUND' = 'INVALID_ARGUMENT',
+  status: 'INVALID_ARGUMENT' | 'NOT_FOUND' | 'CANCELLED' = 'INVALID_ARGUMENT',
 ): RpcError {
   return new RpcError(reason, { code: 'rpc', status, method });
 }

@@ -23,8 +23,11 @@ import { RpcError, type RpcStatus } from './rpc-error.ts';
 
 export type DmiService = 'DeviceManagerService' | 'DeviceMapperService';
 
-/** Gets the request as gRPC reads it, answers with a message. @throws RpcError to refuse with its status. */
-export type RpcHandler = (request: unknown) => Promise<object>;
+/**
+ * Gets the request as gRPC reads it, answers with a message. The signal is aborted when the caller has given up.
+ * @throws RpcError to refuse with its status.
+ */
+export type RpcHandler = (request: unknown, signal: AbortSignal) => Promise<object>;
 
 export interface RpcServer {
   /** Serves a client that has connected. */
@@ -62,7 +65,9 @@ export function createRpcServer(
   const implementation = served.map(([name]) => {
     const handle = handlers[name] ?? (() => Promise.reject(new Error(`no handler of ${name}`)));
     const unary = (call: ServerUnaryCall<object, object>, answer: sendUnaryData<object>) => {
-      handle(call.request).then(
+      const givenUp = new AbortController();
+      call.once('cancelled', () => givenUp.abort());
+      handle(call.request, givenUp.signal).then(
         (value) => answer(null, value),
         (error: unknown) => {
           if (error instanceof RpcError) answer({ code: status[error.status], details: error.message });
