@@ -2,6 +2,7 @@
 
 import { dirname } from 'node:path';
 import type { CgroupDriver } from '#edgecore/edged/runtime/cri/cgroups.ts';
+import type { EventBusConfig } from '#edgecore/eventbus/config.ts';
 import type { EdgeLayout } from './layout.ts';
 import { findFreePort, isPortFree } from './ports.ts';
 import type { ConfigTree } from './set-flag.ts';
@@ -29,7 +30,6 @@ export interface EdgeConfigOptions {
 
 const loopback = '127.0.0.1';
 export const defaultPorts: EdgePorts = { mqtt: 1884, monitor: 10352, kubelet: 10350, serviceBus: 9060 };
-const externalMqttPort = 1883;
 
 /** KubeEdge's ports for the edge in the default places; for one of several those of a former join while they are free, else others. */
 export async function edgePorts(
@@ -60,10 +60,14 @@ export function recordPorts({ mqtt, monitor, kubelet, serviceBus }: EdgePorts): 
   };
 }
 
-/** The broker that clients on this machine find; an edge of several has always its own. */
-export async function brokerUrl(layout: EdgeLayout, ports: EdgePorts): Promise<string> {
-  const external = layout.instance === undefined && !(await isPortFree(externalMqttPort, loopback));
-  return `tcp://${loopback}:${external ? externalMqttPort : ports.mqtt}`;
+/** The broker that clients on this machine find; where the config leaves the choice, edgecore takes one that is there. */
+export async function brokerUrl(
+  eventBus: Pick<EventBusConfig, 'mqttMode' | 'mqttServerExternal' | 'mqttServerInternal'>,
+): Promise<string> {
+  const { mqttMode, mqttServerExternal: external, mqttServerInternal: internal } = eventBus;
+  if (mqttMode !== undefined) return mqttMode === 2 ? external : internal;
+  const { hostname, port } = new URL(external);
+  return (await isPortFree(Number(port), hostname)) ? internal : external;
 }
 
 export function edgeConfig(options: EdgeConfigOptions): ConfigTree {

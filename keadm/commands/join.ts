@@ -110,7 +110,7 @@ export async function join(options: JoinOptions, host: Host): Promise<Edge> {
     return `connected to ${options.cloudcoreIpPort}`;
   });
   noteServices([service], host);
-  const broker = await brokerUrl(layout, ports);
+  const broker = await brokerUrl(checked.modules.eventBus);
   host.steps.note(`  MQTT for mappers and apps on this machine: ${broker}`);
   const socket = dmiSocket(checked.modules.deviceTwin.dmiSockPath);
   host.steps.note(`  DMI for mappers on this machine: ${socket}`);
