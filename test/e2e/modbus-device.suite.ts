@@ -1,7 +1,7 @@
 /**
  * The README's device section, end to end: a Modbus device joins by YAML, its value moves in `kubectl get devicestatus`,
- * a desired value written with `kubectl patch` arrives at the device. On the embedded API, and in test/long on a real
- * one; the mapper is the bundle, the device a real Modbus server, kubectl the machine's own.
+ * a desired value written with `kubectl patch` arrives at the device. On the embedded and on a real API; the mapper
+ * is the bundle, the device a real Modbus server, kubectl the machine's own.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -86,17 +86,18 @@ export function modbusDeviceSuite(apiName: string, lacks: string | undefined, ku
         ...['--kubeconfig', kubeconfig, '--cache-dir', cacheDir],
         ...['get', 'devicestatus', device, '--watch', '-o', `jsonpath=${path}`],
       ]);
-      const seen = shown(createInterface({ input: watch.stdout ?? process.stdin }));
+      const { seen, seenAtMs } = shown(createInterface({ input: watch.stdout ?? process.stdin }));
       await boiler.says('setpoint: 25');
       await seen('25');
       await kubectl('patch', 'device', device, '--type', 'json', '-p', wish('30'));
       await boiler.says('setpoint: 30');
-      const lateMs = [];
-      for (const value of ['28', '29', '30']) {
-        const atMs = await seen(value);
-        lateMs.push(atMs - (boiler.saidAtMs.get(`water: ${value}`) ?? 0));
-      }
-      // The quickest: how it is when the machine does nothing else meanwhile.
+      await seen('30');
+      // Of a value that is followed by another within a second the later is written. The quickest: how it is when the
+      // machine does nothing else meanwhile.
+      const lateMs = ['26', '27', '28', '29', '30'].flatMap((value) => {
+        const atMs = seenAtMs.get(value);
+        return atMs === undefined ? [] : [atMs - (boiler.saidAtMs.get(`water: ${value}`) ?? 0)];
+      });
       expect(Math.min(...lateMs)).toBeLessThan(movesWithinMs);
     });
 
@@ -161,21 +162,24 @@ function wish(value: string): string {
   return JSON.stringify([{ op: 'replace', path: '/spec/properties/2/desired/value', value }]);
 }
 
-/** Resolves with the time at which a line came, be it now or before. */
-function shown(lines: Interface): (line: string) => Promise<number> {
-  const atMs = new Map<string, number>();
+/** What lines came and when, by `performance.now()`, each for the first time. */
+function shown(lines: Interface): {
+  seen(line: string): Promise<void>;
+  seenAtMs: ReadonlyMap<string, number>;
+} {
+  const seenAtMs = new Map<string, number>();
   lines.on('line', (line) => {
-    if (!atMs.has(line)) atMs.set(line, performance.now());
+    if (!seenAtMs.has(line)) seenAtMs.set(line, performance.now());
   });
-  return (wanted) =>
-    new Promise((resolve) => {
+  const seen = (wanted: string) =>
+    new Promise<void>((resolve) => {
       const look = () => {
-        const at = atMs.get(wanted);
-        if (at === undefined) return;
+        if (!seenAtMs.has(wanted)) return;
         lines.off('line', look);
-        resolve(at);
+        resolve();
       };
       lines.on('line', look);
       look();
     });
+  return { seen, seenAtMs };
 }
