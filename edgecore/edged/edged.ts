@@ -189,7 +189,9 @@ class Edged {
         runtimeStatus: () => runtimeStatus(runtime),
         images: () =>
           runtimeVersion.usesImages ? runtime.listImages().catch(() => []) : Promise.resolve([]),
-        needsPodNetwork: () => this.#pods?.workers.some(({ pod }) => !pod.spec.hostNetwork) ?? false,
+        // Sandboxes of pods that end may stay until there is a plugin to take their network back.
+        needsPodNetwork: () =>
+          this.#pods?.workers.some((it) => !it.isEnding && !it.pod.spec.hostNetwork) ?? false,
         pressures: () => this.#care?.conditions ?? [],
         runtimeVersion,
         clock,

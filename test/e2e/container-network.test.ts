@@ -128,6 +128,30 @@ describeUnless(needsCri, 'the network of containers', () => {
     await nodeIs('True', 'KubeletReady', 60_000);
   });
 
+  it('is Ready without a network plugin when no pod wants one, although their sandboxes stay till there is one', async () => {
+    const mine = openCri(await instanceOf(space.edgeDir(node)));
+    await rename(pluginFile, hidden);
+    try {
+      await create('stranded', serving(8080));
+      await nodeIs('False', 'NetworkPluginNotReady', 60_000);
+      const { items } = await api.list({ apiVersion: 'v1', plural: 'pods', namespace });
+      const names = items.map((it) => podSchema.parse(it)).filter((it) => !it.spec.hostNetwork);
+      for (const { metadata } of names)
+        await api.delete(
+          { apiVersion: 'v1', plural: 'pods', namespace, name: metadata.name },
+          { gracePeriodSeconds: 0 },
+        );
+      await nodeIs('True', 'KubeletReady', 60_000);
+      expect((await mine.status()).conditions.some((it) => it.type === 'NetworkReady' && !it.ok)).toBe(true);
+    } finally {
+      await rename(hidden, pluginFile);
+    }
+    await eventually('no sandbox', 60_000, async () =>
+      (await mine.listPodSandboxes()).every((it) => it.podName === 'on-host') ? true : undefined,
+    );
+    await mine.close();
+  });
+
   async function nodeIs(status: string, reason: string, timeoutMs: number): Promise<void> {
     await eventually(`node Ready=${status}, ${reason}`, timeoutMs, async () => {
       const object = nodeSchema.parse(await api.get({ apiVersion: 'v1', plural: 'nodes', name: node }));

@@ -58,9 +58,11 @@ describeUnless(needsCri, 'two edges on one container runtime', () => {
   });
 
   it('says of the machine what is true', async () => {
-    const { status, metadata } = nodeSchema.parse(
-      await pods.api.get({ apiVersion: 'v1', plural: 'nodes', name: one }),
-    );
+    const { status, metadata } = await eventually('Ready soon after the join', 10_000, async () => {
+      const found = nodeSchema.parse(await pods.api.get({ apiVersion: 'v1', plural: 'nodes', name: one }));
+      const ready = found.status?.conditions?.find((it) => it.type === 'Ready');
+      return ready?.status === 'True' ? found : undefined;
+    });
     const { version } = await neighbour.version();
     const osImage = /^PRETTY_NAME="?([^"\n]*)/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1];
     expect(status?.nodeInfo).toMatchObject({

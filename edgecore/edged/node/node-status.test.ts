@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ManualClock } from '#beehive/clock.ts';
 import { silentLog } from '#beehive/log.ts';
 import type { CloudAnswer } from '../cloud-requests.ts';
+import type { RuntimeCondition } from '../runtime/runtime-service.ts';
 import { NodeStatus } from './node-status.ts';
 import type { PressureCondition } from './thresholds.ts';
 
@@ -17,6 +18,8 @@ function setUp() {
   const reports: string[][] = [];
   const pressures: PressureCondition[] = [];
   let last: readonly { readonly type: string }[] = [];
+  const network: RuntimeCondition[] = [];
+  const uses = { podNetwork: false };
   const facts = {
     internalIp: '192.0.2.7',
     capacity: { cpu: '4' },
@@ -52,13 +55,13 @@ function setUp() {
       cloud: { ask },
       facts: async () => facts,
       runtimeStatus: async () => ({
-        conditions: [],
+        conditions: network,
         usesImages: false,
         mountsRefused: undefined,
         rotatesLogs: true,
       }),
       images: async () => [],
-      needsPodNetwork: () => false,
+      needsPodNetwork: () => uses.podNetwork,
       pressures: () => pressures,
       runtimeVersion: { name: 'memory', version: '1' },
       learned: () => {},
@@ -73,7 +76,7 @@ function setUp() {
     await clock.advance(10_000);
     await running;
   };
-  return { clock, node, reports, pressures, conditions: () => last, facts, end };
+  return { clock, node, reports, pressures, network, uses, conditions: () => last, facts, end };
 }
 
 describe('status of the node', () => {
@@ -130,6 +133,27 @@ describe('status of the node', () => {
 });
 
 describe('conditions of the node', () => {
+  it('miss a network plugin only while a pod needs one', async () => {
+    const { clock, node, network, uses, conditions, end } = setUp();
+    const message = 'cni plugin not initialized';
+    network.push({ type: 'NetworkReady', ok: false, reason: 'NetworkPluginNotReady', message });
+    node.connected(true);
+    await clock.advance(0);
+    const ready = () => conditions().find((it) => it.type === 'Ready');
+    expect(ready()).toMatchObject({ status: 'True', reason: 'KubeletReady' });
+    uses.podNetwork = true;
+    await clock.advance(10_000);
+    expect(ready()).toMatchObject({
+      status: 'False',
+      reason: 'NetworkPluginNotReady',
+      message: `NetworkReady=false, NetworkPluginNotReady: ${message}`,
+    });
+    network.splice(0);
+    await clock.advance(10_000);
+    expect(ready()).toMatchObject({ status: 'True', reason: 'KubeletReady' });
+    await end();
+  });
+
   it('follow what it is short of, at once when told, with the time of the change', async () => {
     const { clock, node, pressures, conditions, end } = setUp();
     node.connected(true);
