@@ -32,7 +32,12 @@ export default defineConfig({
       },
       {
         // Not part of `npm test`: runs of minutes to hours, see docs/fuzzing.md.
-        test: { name: 'long', include: ['test/long/**/*.test.ts'], fileParallelism: false },
+        test: {
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          fileParallelism: false,
+          ...patience,
+        },
       },
     ],
   },
