@@ -117,7 +117,7 @@ describe('a mapper on the SDK', () => {
       }
     }
     await start(Moody);
-    await systemClock.sleep(100);
+    await expect.poll(() => made).toBe(1);
     const spec = device('22').spec;
     edge.object('update', 'default/device/t1', { ...device('22'), spec: { ...spec, methods: [] } });
     await edge.until(() => states().includes('offline'));
