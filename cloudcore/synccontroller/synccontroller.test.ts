@@ -7,6 +7,7 @@ import { seededRandom } from '#beehive/random.ts';
 import { failureStatus, KubeError } from '#cloudcore/kube/kube-api.ts';
 import { MemoryKubeApi } from '#cloudcore/kube/memory-kube-api.ts';
 import { ObjectCache } from '#cloudcore/kube/objects.ts';
+import { CancelledError } from '#protocol/errors.ts';
 import { parseObjectPath } from '#protocol/resource-path.ts';
 import { kubeObjectSchema } from '#protocol/resources/object.ts';
 import { movedAnnotation, movedLimits } from './moved-nodes.ts';
@@ -163,7 +164,7 @@ describe('SyncController writes', () => {
     expect(await namesOf()).toEqual(['edge-1.u1']);
   });
 
-  it('does not hold an object up when the API is slow, and makes the note as soon as it can', async () => {
+  it('does not hold a pod up when the API is slow, and makes the note as soon as it can', async () => {
     const slow = slowCreation();
     const first = ledger.intend('edge-1', pod, 'u1');
     await clock.advance(syncLimits.noteWaitMs - 1);
@@ -178,6 +179,48 @@ describe('SyncController writes', () => {
     await clock.advance(syncLimits.settleMs);
     await settle();
     expect(await statusOf('edge-1.u1')).toEqual({ objectResourceVersion: '7' });
+  });
+
+  it.each(['default/device/web', 'default/configmap/web', 'default/secret/web', 'default/devicemodel/web'])(
+    'has %s, which no report would show, wait for its note however slow the API is',
+    async (text) => {
+      const slow = slowCreation();
+      const sent = ledger.intend('edge-1', parseObjectPath(text), 'u1').then(() => 'sent');
+      await clock.advance(60_000);
+      expect(await Promise.race([sent, settle()])).toBeUndefined();
+      slow.go();
+      expect(await sent).toBe('sent');
+      expect(await namesOf()).toEqual(['edge-1.u1']);
+    },
+  );
+
+  it('makes the note that an object waits for before those of pods that have gone', async () => {
+    const slow = slowCreation();
+    const pods = Array.from({ length: 3 * syncLimits.notesAtOnceMax }, (_, at) =>
+      ledger.intend('edge-1', parseObjectPath(`default/pod/p${at}`), `u${at}`),
+    );
+    await clock.advance(syncLimits.noteWaitMs);
+    await Promise.all(pods);
+    const device = ledger.intend('edge-1', parseObjectPath('default/device/d'), 'device');
+    await settle();
+    slow.go();
+    await device;
+    await settle();
+    const made = (await api.list(syncs)).items.map(({ metadata }) => metadata);
+    made.sort((a, b) => Number(a.resourceVersion) - Number(b.resourceVersion));
+    expect(made).toHaveLength(pods.length + 1);
+    expect(made[syncLimits.notesAtOnceMax]?.name).toBe('edge-1.device');
+  });
+
+  it('sends nothing that waits for its note when it stops', async () => {
+    const slow = slowCreation();
+    const sent = ledger.intend('edge-1', parseObjectPath('default/device/d'), 'u1');
+    const refused = expect(sent).rejects.toThrow(CancelledError);
+    await settle();
+    const stopping = stop();
+    await refused;
+    slow.go();
+    await stopping;
   });
 
   it('waits with its stop for the notes of what has been sent', async () => {

@@ -1,8 +1,8 @@
 /**
  * SyncController: keeps the delivery ledger in the API as ObjectSyncs and ClusterObjectSyncs, the way KubeEdge
- * does, so that either cloudcore can go on where the other stopped. A note is made before its object is sent, as
- * long as the API answers at once; when it is slow the object goes first, and the note follows. Acknowledged versions
- * are written later, the last one of each object once in a while. What is sent to whom is decided elsewhere.
+ * does, so that either cloudcore can go on where the other stopped. A note is made before its object is sent; only a
+ * pod and the Node go first when the API is slow, and the note follows. Acknowledged versions are written later, the
+ * last one of each object once in a while. What is sent to whom is decided elsewhere.
  */
 
 import { setMaxListeners } from 'node:events';
@@ -38,13 +38,14 @@ import {
   syncObject,
   syncRef,
 } from './sync-objects.ts';
-import { Turns } from './turns.ts';
+import { type Turn, Turns } from './turns.ts';
 
 export const syncLimits = {
   /**
    * How long an object waits for its note. An API that takes longer has more to do than it can, often because of the
-   * objects that are just being created; they must not wait for their notes on top. What is sent unnoted and deleted
+   * pods that are just being created; they must not wait for their notes on top. A pod that is sent unnoted and deleted
    * before cloudcore is back, should it be killed in that moment, goes with the edge's next report (upstream-pods.ts).
+   * Of other objects nothing would tell: they wait until the note is there, and their notes are made before those of pods.
    */
   noteWaitMs: 100,
   /** Notes that are made at once: more keep all else that is asked of the API waiting, the creations themselves first. */
@@ -80,6 +81,9 @@ interface Removal {
 
 const name = 'synccontroller';
 const retry = { firstMs: 500, maxMs: 30_000 };
+
+/** May be sent before they are noted: the edge's reports show that it has them. */
+const reported: ReadonlySet<string> = new Set(['pod', 'node']);
 
 export class SyncController implements Module, DeliveryLedger {
   readonly name = name;
@@ -177,10 +181,12 @@ export class SyncController implements Module, DeliveryLedger {
     // One note a path: else nobody could tell after a restart which of two objects the edge has.
     if (removal !== undefined) await this.#remove(removal);
     const entry = this.#notes.at(node, text) ?? this.#add(newEntry({ node, path, uid, version: '' }));
-    entry.recording ??= this.#record(entry);
+    const mayGoFirst = reported.has(path.type);
+    entry.recording ??= this.#record(entry, mayGoFirst ? 'in turn' : 'before others');
     const { recording } = entry;
     try {
-      if (await this.#isDoneWithin(syncLimits.noteWaitMs, recording)) return;
+      const waitMs = mayGoFirst ? syncLimits.noteWaitMs : undefined;
+      if (await this.#isDoneWithin(waitMs, recording)) return;
     } catch (error) {
       entry.recording = undefined;
       if (entry.version === '' && !entry.owed) this.#notes.delete(entry);
@@ -332,8 +338,8 @@ export class SyncController implements Module, DeliveryLedger {
     }
   }
 
-  #record(entry: Entry): Promise<void> {
-    const recording = this.#turns.take(() => this.#create(entry));
+  #record(entry: Entry, when: Turn): Promise<void> {
+    const recording = this.#turns.take(() => this.#create(entry), when);
     this.#recording.add(recording);
     const done = () => this.#recording.delete(recording);
     recording.then(done, done);
@@ -360,11 +366,18 @@ export class SyncController implements Module, DeliveryLedger {
     this.#schedule(entry);
   }
 
-  /** @throws what the work does, if it does so in time */
-  async #isDoneWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
+  /** @throws what the work does, if it does so in time; CancelledError when it has no time and this stops */
+  async #isDoneWithin(ms: number | undefined, work: Promise<unknown>): Promise<boolean> {
     let cancel = () => {};
-    const late = new Promise<false>((resolve) => {
-      cancel = this.#components.clock.after(ms, () => resolve(false));
+    const late = new Promise<false>((resolve, reject) => {
+      if (ms !== undefined) {
+        cancel = this.#components.clock.after(ms, () => resolve(false));
+        return;
+      }
+      const stopped = () => reject(new CancelledError());
+      this.#signal.addEventListener('abort', stopped, { once: true });
+      cancel = () => this.#signal.removeEventListener('abort', stopped);
+      if (this.#signal.aborted) stopped();
     });
     try {
       return await Promise.race([work.then(() => true as const), late]);
@@ -406,7 +419,7 @@ export class SyncController implements Module, DeliveryLedger {
   }
 
   async #recordAgain(entry: Entry): Promise<void> {
-    entry.recording ??= this.#record(entry);
+    entry.recording ??= this.#record(entry, 'in turn');
     try {
       await entry.recording;
     } catch (error) {
