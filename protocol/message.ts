@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { noNamespace, ok, operation } from './names.ts';
+import { ok, operation } from './names.ts';
 
 /** Shape of `header`, `route` and `content`; keys we do not know are kept, so that a frame survives a relay. */
 export const envelopeSchema = z.looseObject({
@@ -62,9 +62,4 @@ export function acknowledge(request: Envelope, route: Partial<Route> = {}): Enve
 /** An answer that says the request failed; content is text (wire 4.1). */
 export function replyError(request: Envelope, text: string, route: Partial<Route> = {}): Envelope {
   return reply(request, text, { operation: operation.error, ...route });
-}
-
-/** The namespace as the wire writes it. */
-export function wireNamespace(namespace: string | undefined): string {
-  return namespace === undefined || namespace === '' ? noNamespace : namespace;
 }

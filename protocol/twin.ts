@@ -98,13 +98,10 @@ export const membershipDetailSchema = z.looseObject({
   operation: z.string().optional(),
 });
 
-export type MembershipDetail = z.infer<typeof membershipDetailSchema>;
 export type TwinUpdate = z.infer<typeof twinUpdateSchema>;
-export type StateUpdate = z.infer<typeof stateUpdateSchema>;
 export type StateReport = z.infer<typeof stateReportSchema>;
 export type Membership = z.infer<typeof membershipSchema>;
 export type Member = z.infer<typeof memberSchema>;
-export type MemberList = z.infer<typeof memberListSchema>;
 export type AttributeUpdate = NonNullable<z.infer<typeof attributesSchema>>;
 
 /** The states a device may report, compared in lower case. */

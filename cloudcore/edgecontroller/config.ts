@@ -6,7 +6,5 @@ export const edgeControllerConfigSchema = z.strictObject({
   enable: z.boolean().default(true),
 });
 
-export type EdgeControllerConfig = z.infer<typeof edgeControllerConfigSchema>;
-
 /** Nodes are worked on side by side without fixed workers or buffers, and pushed when they change. */
 export const edgeControllerUnused: readonly string[] = ['buffer', 'load', 'nodeUpdateFrequency'];

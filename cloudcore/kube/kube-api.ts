@@ -228,8 +228,6 @@ export const isNotFound = (error: unknown) => hasCode(error, 'notFound');
 export const isAlreadyExists = (error: unknown) => hasCode(error, 'alreadyExists');
 export const isConflict = (error: unknown) => hasCode(error, 'conflict');
 export const isGone = (error: unknown) => hasCode(error, 'gone');
-export const isForbidden = (error: unknown) => hasCode(error, 'forbidden');
-export const isInvalid = (error: unknown) => hasCode(error, 'invalid');
 export const isUnreachable = (error: unknown) => hasCode(error, 'unreachable');
 
 function hasCode(error: unknown, code: KubeErrorCode): error is KubeError {

@@ -145,6 +145,5 @@ export type Container = z.infer<typeof containerSchema>;
 export type ContainerStatus = z.infer<typeof containerStatusSchema>;
 export type ContainerState = z.infer<typeof containerStateSchema>;
 export type EnvVar = z.infer<typeof envVarSchema>;
-export type EnvFrom = z.infer<typeof envFromSchema>;
 export type VolumeMount = z.infer<typeof volumeMountSchema>;
 export type Probe = z.infer<typeof probeSchema>;

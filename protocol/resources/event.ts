@@ -29,4 +29,3 @@ export const eventSchema = z.looseObject({
 export const eventPatchSchema = z.looseObject({ event: eventSchema, patchData: z.string() });
 
 export type Event = z.infer<typeof eventSchema>;
-export type EventPatch = z.infer<typeof eventPatchSchema>;

@@ -30,7 +30,6 @@ export const queryFailureSchema = z.looseObject({
 
 export type Status = z.infer<typeof statusSchema>;
 export type ObjectResp = z.infer<typeof objectRespSchema>;
-export type QueryFailure = z.infer<typeof queryFailureSchema>;
 
 export function objectOf(object: KubeObject): ObjectResp {
   return { Object: object, Err: null };

@@ -74,5 +74,4 @@ export const volumeSchema = z.looseObject({
 });
 
 export type Volume = z.infer<typeof volumeSchema>;
-export type Projection = z.infer<typeof projectionSchema>;
 export type KeyToPath = z.infer<typeof keyToPathSchema>;
