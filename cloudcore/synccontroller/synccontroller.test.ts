@@ -218,8 +218,8 @@ describe('SyncController writes', () => {
     const refused = expect(sent).rejects.toThrow(CancelledError);
     await settle();
     const stopping = stop();
-    await refused;
-    slow.go();
+    // Also when it was sent: the stop waits for the note.
+    await refused.finally(slow.go);
     await stopping;
   });
 
