@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Bus } from '#beehive/bus.ts';
 import type { Clock } from '#beehive/clock.ts';
 import { BusError } from '#beehive/errors.ts';
+import { requestLimits } from '#protocol/limits.ts';
 import { newEnvelope } from '#protocol/message.ts';
 import { group, operation, source } from '#protocol/names.ts';
 
@@ -30,8 +31,6 @@ const objectRespSchema = z.looseObject({
     .nullish(),
 });
 
-const answerTimeoutMs = 60_000;
-
 export function createCloudRequests(components: { bus: Bus; clock: Clock }): CloudRequests {
   const { bus, clock } = components;
   return {
@@ -40,7 +39,7 @@ export function createCloudRequests(components: { bus: Bus; clock: Clock }): Clo
       const envelope = newEnvelope(route, content, { timestampMs: clock.now() });
       try {
         const answer = await bus.request('metamanager', envelope, {
-          timeoutMs: answerTimeoutMs,
+          timeoutMs: requestLimits.timeoutMs,
           ...(signal === undefined ? {} : { signal }),
         });
         if (answer.route.operation === operation.error)
