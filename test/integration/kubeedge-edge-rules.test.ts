@@ -206,7 +206,7 @@ describe('what crashes or blocks a KubeEdge edge (wire 6)', () => {
     ] as const) {
       const answer = await ask('insert', path, await csr(subject, names));
       expect(answer.content).toMatchObject({ Object: { kind: 'CertificateSigningRequest' }, Err: null });
-      expect(answer.content).not.toMatchObject({ Object: approved });
+      expect(JSON.stringify(answer.content)).not.toContain('"Approved"');
     }
     const request = await csr(own, []);
     const signer = {
