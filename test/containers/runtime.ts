@@ -1,6 +1,6 @@
 /** The container runtime that `test/containers/up` started, for tests that need a real one. */
 
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { systemClock } from '#beehive/clock.ts';
@@ -9,6 +9,7 @@ import { packageRoot } from '#beehive/package-root.ts';
 import { protoFileOf } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { createCriRuntime } from '#edgecore/edged/runtime/cri/cri-runtime.ts';
 import type { RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
+import { filesBelow } from '#test/files-below.ts';
 import { eventually } from '../e2e/workspace.ts';
 
 export const criEndpoint = process.env.HAWSER_TEST_CRI ?? '';
@@ -33,7 +34,7 @@ export async function removeAll(runtime: RuntimeService): Promise<void> {
 /** The mark that the edge whose files lie below the directory puts on what is its own, once it has chosen a runtime. */
 export function instanceOf(edgeDirectory: string): Promise<string> {
   return eventually(`the mark of the edge in ${edgeDirectory}`, 20_000, async () => {
-    const files = await readdir(edgeDirectory, { recursive: true });
+    const files = await filesBelow(edgeDirectory);
     const mark = files.find((file) => file.endsWith('containers.json'));
     if (mark === undefined) return undefined;
     return markSchema.parse(JSON.parse(await readFile(join(edgeDirectory, mark), 'utf8'))).instance;

@@ -14,6 +14,7 @@ import type { Sandbox } from '#edgecore/edged/runtime/runtime-service.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { fetchText } from '#test/fetch-text.ts';
+import { filesBelow } from '#test/files-below.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
 import { needsKubectl, runKubectl } from '../kubectl.ts';
@@ -235,7 +236,7 @@ describeUnless(needsCri, 'pods as containers', () => {
     await mine.close();
     for (const uid of sandboxes) {
       await eventually(`no directory of ${uid}`, 60_000, async () =>
-        (await everything(space.edgeDir(node))).some((file) => file.includes(uid)) ? undefined : true,
+        (await filesBelow(space.edgeDir(node))).some((file) => file.includes(uid)) ? undefined : true,
       );
     }
     const mounts = await readFile('/proc/mounts', 'utf8');
@@ -301,16 +302,12 @@ describeUnless(needsCri, 'pods as containers', () => {
 
   async function logOf(podName: string): Promise<string> {
     const root = space.edgeDir(node);
-    const logs = (await everything(root)).filter(
+    const logs = (await filesBelow(root)).filter(
       (file) => file.includes(`_${podName}_`) && file.endsWith('.log'),
     );
     return (await Promise.all(logs.sort().map((file) => readFile(join(root, file), 'utf8')))).join('');
   }
 });
-
-function everything(directory: string): Promise<string[]> {
-  return readdir(directory, { recursive: true });
-}
 
 function web(name: string): Record<string, unknown> {
   const script = 'echo "serving on $IP as $(hostname)"; httpd -f -p 8080 -h /www & wait $!';

@@ -3,7 +3,7 @@
  * both ways, and all of it goes away again. Every daemon is a real process, every connection a real socket.
  */
 
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { isNotFound, type KubeApi, type ObjectRef } from '#cloudcore/kube/kube-a
 import { deviceStatusSchema } from '#protocol/resources/device-status.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { type Pod, podSchema } from '#protocol/resources/pod.ts';
+import { filesBelow } from '#test/files-below.ts';
 import { freePorts } from '#test/free-port.ts';
 import { createClaimedStorage } from './claimed-storage.ts';
 import { eventually, Workspace } from './workspace.ts';
@@ -327,7 +328,7 @@ export function describeMainJob(title: string, { kubeConfig }: MainJobOptions): 
 
     async function podLog(name: string): Promise<string> {
       const root = space.edgeDir(node);
-      const files = (await readdir(root, { recursive: true })).filter(
+      const files = (await filesBelow(root)).filter(
         (file) => file.endsWith('.log') && file.includes(`${named(name)}_`),
       );
       return (await Promise.all(files.map((file) => readFile(join(root, file), 'utf8')))).join('');

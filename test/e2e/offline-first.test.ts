@@ -4,7 +4,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -14,6 +14,7 @@ import { processRuntimeRoot } from '#edgecore/edged/runtime/choose-runtime.ts';
 import { removeProcessRuntime } from '#edgecore/edged/runtime/process-removal.ts';
 import { nodeSchema } from '#protocol/resources/node.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
+import { filesBelow } from '#test/files-below.ts';
 import { eventually, Workspace } from './workspace.ts';
 
 describe('an edge without its cloud', () => {
@@ -116,9 +117,7 @@ describe('an edge without its cloud', () => {
 
   async function startedPid(): Promise<number | undefined> {
     const root = space.edgeDir(node);
-    const logs = (await readdir(root, { recursive: true })).filter(
-      (file) => file.includes('keeper_') && file.endsWith('.log'),
-    );
+    const logs = (await filesBelow(root)).filter((file) => file.includes('keeper_') && file.endsWith('.log'));
     const text = (await Promise.all(logs.sort().map((file) => readFile(join(root, file), 'utf8')))).join('');
     const pid = [...text.matchAll(/stdout F started (\d+)/g)].at(-1)?.[1];
     return pid === undefined ? undefined : Number(pid);

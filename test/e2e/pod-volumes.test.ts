@@ -3,10 +3,11 @@
  * sources, and that nothing of them stays. SC-48 and SC-54.
  */
 
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { RuntimeService } from '#edgecore/edged/runtime/runtime-service.ts';
+import { filesBelow } from '#test/files-below.ts';
 import { criEndpoint, criImage, instanceOf, needsCri, openCri } from '../containers/runtime.ts';
 import { describeUnless } from '../describe-unless.ts';
 import { TestPods } from './test-pods.ts';
@@ -110,7 +111,7 @@ describeUnless(needsCri, 'volumes of real containers', () => {
     for (const name of names) await pods.delete(name);
     await pods.gone(...names);
     await eventually('nothing mounted, no directory', 60_000, async () => {
-      const files = await readdir(space.edgeDir(node), { recursive: true });
+      const files = await filesBelow(space.edgeDir(node));
       const mounts = await readFile('/proc/mounts', 'utf8');
       return uids.some((uid) => mounts.includes(uid) || files.some((it) => it.includes(uid)))
         ? undefined

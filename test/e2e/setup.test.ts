@@ -5,7 +5,18 @@
 
 import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  cp,
+  lstat,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,6 +24,7 @@ import { packageRoot } from '#beehive/package-root.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { podSchema } from '#protocol/resources/pod.ts';
 import { beatsOf } from '#test/beats.ts';
+import { filesBelow, unlessGone } from '#test/files-below.ts';
 import { eventually, runCommand, Workspace } from './workspace.ts';
 
 const password = 'correct-horse-battery-staple';
@@ -226,12 +238,14 @@ describe('a fresh clone', () => {
   });
 });
 
-/** Every file below a directory with what is in it; one that goes meanwhile is left out. */
+/** Every file below a directory with what is in it; what goes meanwhile is left out. */
 async function files(directory: string): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>();
-  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isFile() && existsSync(path)) found.set(path, await readFile(path));
+  for (const name of await filesBelow(directory)) {
+    const path = join(directory, name);
+    const isFile = (await unlessGone(lstat(path)))?.isFile() === true;
+    const content = isFile ? await unlessGone(readFile(path)) : undefined;
+    if (content !== undefined) found.set(path, content);
   }
   return found;
 }

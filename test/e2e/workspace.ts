@@ -4,7 +4,7 @@
  */
 
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '#beehive/clock.ts';
@@ -12,6 +12,7 @@ import { packageRoot } from '#beehive/package-root.ts';
 import { createKubeApi } from '#cloudcore/kube/client.ts';
 import type { KubeApi } from '#cloudcore/kube/kube-api.ts';
 import { serviceStateSchema } from '#keadm/service/supervise.ts';
+import { filesBelow } from '#test/files-below.ts';
 import { freePorts } from '#test/free-port.ts';
 
 export interface CommandResult {
@@ -128,7 +129,7 @@ export class Workspace {
     dir: string,
     name: 'apiserver' | 'cloudcore' | 'edgecore',
   ): Promise<{ supervisor: number; daemon: number }> {
-    const files = await readdir(join(dir, 'lib'), { recursive: true });
+    const files = await filesBelow(join(dir, 'lib'));
     const file = files.find((entry) => new RegExp(`(^|/)${name}(@[^/]*)?\\.json$`).test(entry));
     if (file === undefined) throw new Error(`${name} never ran in ${dir}`);
     const state = serviceStateSchema.parse(JSON.parse(await readFile(join(dir, 'lib', file), 'utf8')));
